@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Boots freestanding guests and judges them by the line protocol that runtime.h explains.
+
+    run.py --vmm build/release/vmm/tapir --guests build/release/guest-tests/freestanding CASE…
+
+`--vmm qemu` runs them under QEMU's emulation instead, to tell a wrong guest from a wrong VMM. Exit status 0 if all
+cases passed, 1 if one failed, 77 if one was skipped and none failed. Cases with a NIC get a tap in a network
+namespace of this program's own, so they need root; all need /dev/kvm.
+"""
+
+import argparse
+import dataclasses
+import os
+import random
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import time
+
+NAMESPACE_MARK = "TAPIR_TEST_NAMESPACE"
+MAC = "52:54:00:12:34:56"
+TAP = "t0"
+ETHERTYPE = 0x88B5  # IEEE 802: for experiments on a private network
+PACKET_OUTGOING = 4
+MMIO = {"tapir": "0xe1000000", "qemu": "0xfeb02e00"}  # the first virtio-mmio device's registers
+
+
+@dataclasses.dataclass
+class Case:
+    guest: str
+    append: str = ""
+    memory: int = 64  # MiB
+    device: str = ""
+    status: int = 0  # of the VMM
+    reboots: int = 0  # how often the guest must be seen to start again; it runs without -no-reboot then
+    frames: int = 0  # to be echoed
+    limit: int = 60  # seconds
+
+
+CASES = {
+    "boot": Case("boot", "number=0x12345678 ram=64 last=word"),
+    "boot-4g": Case("boot", "number=0x12345678 ram=4096 last=word", memory=4096),
+    "exit-off": Case("exits", "exit=off"),
+    "exit-cf9": Case("exits", "exit=cf9"),
+    "exit-i8042": Case("exits", "exit=i8042"),
+    "exit-acpi": Case("exits", "exit=acpi"),
+    "exit-triple": Case("exits", "exit=triple", status=6),
+    "reboot-cf9": Case("exits", "exit=cf9", reboots=3),
+    "reboot-i8042": Case("exits", "exit=i8042", reboots=3),
+    "reboot-acpi": Case("exits", "exit=acpi", reboots=3),
+    "reboot-triple": Case("exits", "exit=triple", reboots=3),
+    "pci-registers": Case("pci_registers", device="virtio-net-pci"),
+    "mmio-registers": Case("mmio_registers", device="virtio-net-device"),
+    "echo-pci": Case("echo", "transport=pci", device="virtio-net-pci", frames=500, limit=120),
+    "echo-mmio": Case("echo", "transport=mmio", device="virtio-net-device", frames=500, limit=120),
+}
+
+
+def command_line(options, case):
+    append = case.append
+    if case.device:
+        vmm = "qemu" if options.vmm == "qemu" else "tapir"
+        append += f" mac=0x{MAC.replace(':', '')} mmio={MMIO[vmm]} frames={case.frames}"
+    if options.vmm == "qemu":
+        machine = "microvm,acpi=on,rtc=on" if case.device == "virtio-net-device" else "q35"
+        words = ["qemu-system-x86_64", "-M", machine, "-accel", "tcg",
+                 "-global", "virtio-mmio.force-legacy=false", "-global", "virtio-net-pci.disable-legacy=on"]
+    else:
+        words = [options.vmm]
+    words += ["-kernel", os.path.join(options.guests, case.guest + ".elf"), "-append", append.strip(),
+              "-m", str(case.memory), "-nographic"]
+    if not case.reboots:
+        words.append("-no-reboot")
+    if case.device:
+        words += ["-netdev", f"tap,id=n0,ifname={TAP},script=no,downscript=no",
+                  "-device", f"{case.device},netdev=n0,mac={MAC}"]
+    else:
+        words += ["-nic", "none"]
+    return words
+
+
+class Judge:
+    """Reads the guest's lines and says at the end what was wrong with them."""
+
+    def __init__(self):
+        self.starts = 0
+        self.ended = False
+        self._planned = 0
+        self._seen = 0
+        self.faults = []
+        self.skipped = []
+
+    def line(self, line):
+        print("  " + line, flush=True)
+        if plan := re.fullmatch(r".*TAPIR-GUEST 1 PLAN (\d+)", line):  # firmware may have begun the line
+            self._close()
+            self.starts += 1
+            self.ended = False
+            self._planned, self._seen = int(plan[1]), 0
+        elif re.match(r"(PASS|FAIL|SKIP) ", line):
+            self._seen += 1
+            if line.startswith("FAIL"):
+                self.faults.append(line)
+            if line.startswith("SKIP"):
+                self.skipped.append(line)
+        elif line == "END":
+            self.ended = True
+
+    def _close(self):
+        if self.starts and not self.ended:
+            self.faults.append("the guest began anew before its END")
+        if self.starts and self._seen != self._planned:
+            self.faults.append(f"{self._planned} checks were planned, {self._seen} were made")
+
+    def finish(self):
+        if not self.starts:
+            self.faults.append("the guest said nothing")
+        elif not self.ended:
+            self.faults.append("the guest died before its END")
+        self._close()
+
+
+class Echo:
+    """Sends frames to the guest's tap, a window at a time, and compares what comes back, in order."""
+
+    WINDOW = 16
+
+    def __init__(self, count):
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
+        self._socket.bind((TAP, ETHERTYPE))
+        self._socket.setblocking(False)
+        numbers = random.Random(1)
+        header = bytes.fromhex(MAC.replace(":", "")) + b"\x02\x00\x00\x00\x00\x01" + ETHERTYPE.to_bytes(2, "big")
+        self._frames = [header + numbers.randbytes(numbers.choice((46, 47, 100, 498, 499, 1000, 1499, 1500)))
+                        for _ in range(count)]
+        self._sent = self._received = 0
+        self.fault = ""
+
+    def fileno(self):
+        return self._socket.fileno()
+
+    def fill(self):
+        while self._sent < len(self._frames) and self._sent - self._received < self.WINDOW:
+            self._socket.send(self._frames[self._sent])
+            self._sent += 1
+
+    def receive(self):
+        while True:
+            try:
+                frame, address = self._socket.recvfrom(65536)
+            except BlockingIOError:
+                break
+            if address[2] == PACKET_OUTGOING:
+                continue
+            if self._received < len(self._frames) and frame != self._frames[self._received]:
+                self.fault = self.fault or f"frame {self._received} came back changed"
+            self._received += 1
+        self.fill()
+
+    def finish(self):
+        if self._received != len(self._frames):
+            self.fault = self.fault or f"{self._received} of {len(self._frames)} frames came back"
+        return self.fault
+
+
+def run_case(options, case):
+    """Runs one guest; returns its faults and skips."""
+    judge = Judge()
+    echo = Echo(case.frames) if case.frames else None
+    words = command_line(options, case)
+    print("  $ " + " ".join(words), flush=True)
+    vmm = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    selector = selectors.DefaultSelector()
+    selector.register(vmm.stdout, selectors.EVENT_READ)
+    if echo:
+        selector.register(echo, selectors.EVENT_READ)
+    deadline = time.monotonic() + case.limit
+    pending = b""
+    try:
+        while time.monotonic() < deadline:
+            for key, _ in selector.select(timeout=0.5):
+                if key.fileobj is echo:
+                    echo.receive()
+                    continue
+                chunk = os.read(vmm.stdout.fileno(), 4096)
+                if not chunk:
+                    selector.unregister(vmm.stdout)
+                    deadline = 0.0
+                    break
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    text = line.decode(errors="replace").rstrip("\r")
+                    judge.line(text)
+                    if echo and text == "INFO ready":
+                        echo.fill()
+            if case.reboots and judge.starts > case.reboots and judge.ended:
+                break
+        if case.reboots:
+            vmm.terminate()
+        status = vmm.wait(timeout=10 if deadline == 0.0 or case.reboots else 0.1)
+        errors = vmm.stderr.read().decode(errors="replace").strip()
+        for line in errors.splitlines():
+            print("  stderr: " + line)
+        judge_status(options, case, judge, status)
+    except subprocess.TimeoutExpired:
+        judge.faults.append(f"the VMM still ran after {case.limit} s")
+    finally:
+        vmm.kill()
+        vmm.wait()
+    judge.finish()
+    if echo and (fault := echo.finish()):
+        judge.faults.append(fault)
+    return judge.faults, judge.skipped
+
+
+def judge_status(options, case, judge, status):
+    if case.reboots:
+        if judge.starts <= case.reboots:
+            judge.faults.append(f"the guest started {judge.starts} times, not {case.reboots + 1} or more")
+        return
+    expected = 0 if options.vmm == "qemu" else case.status
+    if status != expected:
+        judge.faults.append(f"the VMM's exit status is {status}, not {expected}")
+
+
+def skip(reason):
+    """What is missing is a failure where it has to be there."""
+    must = os.environ.get("TAPIR_TESTS_MUST_RUN") == "1"
+    print(f"{'FAIL' if must else 'SKIP'}: {reason}")
+    sys.exit(1 if must else 77)
+
+
+def prepare(options, cases):
+    if options.vmm != "qemu" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        skip("/dev/kvm cannot be opened by this user")
+    if not any(case.device for case in cases):
+        return
+    if os.environ.pop(NAMESPACE_MARK, None):
+        for words in (["tuntap", "add", TAP, "mode", "tap"], ["link", "set", TAP, "up"]):
+            subprocess.run(["ip", *words], check=True)
+        return
+    if os.geteuid() != 0:
+        skip("only root can make a tap")
+    os.environ[NAMESPACE_MARK] = "1"
+    os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--vmm", required=True)
+    parser.add_argument("--guests", required=True)
+    parser.add_argument("case", nargs="+", choices=list(CASES))
+    options = parser.parse_args()
+    prepare(options, [CASES[name] for name in options.case])
+    outcome = 0
+    for name in options.case:
+        print(f"{name}:")
+        faults, skipped = run_case(options, CASES[name])
+        for fault in faults:
+            print(f"  !! {fault}")
+        print(f"{'FAIL' if faults else 'SKIP' if skipped else 'PASS'} {name}")
+        if faults:
+            outcome = 1
+        elif skipped and not outcome:
+            outcome = 1 if os.environ.get("TAPIR_TESTS_MUST_RUN") == "1" else 77
+    return outcome
+
+
+if __name__ == "__main__":
+    sys.exit(main())

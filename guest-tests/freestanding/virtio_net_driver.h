@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "guest-tests/freestanding/pci.h"
+
+namespace guest {
+
+/// virtio 1.3, 2.7.5 The Virtqueue Descriptor Table. (<linux/virtio_ring.h> is no C++.)
+struct Descriptor {
+  std::uint64_t address;
+  std::uint32_t bytes;
+  std::uint16_t flags;
+  std::uint16_t next;
+};
+
+/// One split virtqueue that is polled: kQueueSize descriptors, each with a buffer of its own that the caller
+/// names.
+struct PolledQueue {
+  static constexpr std::uint16_t kQueueSize = 32;
+
+  Descriptor* descriptors = nullptr;
+  std::uint16_t* avail = nullptr;          ///< flags, idx, ring
+  volatile std::uint16_t* used = nullptr;  ///< flags, idx, then 8 bytes for each element
+  std::uint16_t avail_index = 0;
+  std::uint16_t used_index = 0;
+
+  /// Makes descriptor `head` available, device-writable or not.
+  void add(std::uint16_t head, std::uintptr_t address, std::uint32_t bytes, bool writable);
+  /// Whether the device has used another buffer; then which, and how much it wrote.
+  bool take_used(std::uint16_t& head, std::uint32_t& bytes);
+};
+
+/// A virtio-net driver that negotiates VERSION_1 and MAC only, so a frame is a 12-byte header and its bytes
+/// in one buffer, and uses no interrupts.
+class VirtioNetDriver {
+ public:
+  /// Register file of virtio-mmio version 2.
+  explicit VirtioNetDriver(std::uintptr_t mmio) : mmio_(mmio) {}
+  explicit VirtioNetDriver(const VirtioPci& pci) : pci_(pci) {}
+
+  /// Reset, features, virtqueues, DRIVER_OK. False if the device refused.
+  bool start();
+  /// Tells the device that `receive()` or `transmit()` has new buffers.
+  void kick(std::uint16_t queue) const;
+  PolledQueue& receive() { return queues_[0]; }
+  PolledQueue& transmit() { return queues_[1]; }
+
+ private:
+  void set_status(std::uint8_t status) const;
+  std::uint8_t status() const;
+  void set_features(std::uint64_t features) const;
+  void set_up_queue(std::uint16_t queue);
+  void give_queue(std::uint16_t queue, std::uintptr_t descriptors, std::uintptr_t avail, std::uintptr_t used);
+
+  std::uintptr_t mmio_ = 0;  ///< 0: on PCI
+  VirtioPci pci_;
+  std::uintptr_t notify_[2] = {};  ///< PCI: where each virtqueue is kicked
+  PolledQueue queues_[2];
+};
+
+}  // namespace guest

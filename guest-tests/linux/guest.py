@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Linux guest under tapir (or QEMU, to compare), as the test programs beside this file see it.
+
+    network = Network()                       # a bridge in a network namespace of our own
+    guest = Guest(launch_line(...), "x.log")  # starts the VMM as user nobody
+    guest.wait_ready(120)
+    guest.run("uname -r")                     # by the protocol that `init` beside this file explains
+    guest.power_off(60)                       # the VMM's exit status
+"""
+
+import dataclasses
+import grp
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+USER = "nobody"
+HOST_ADDRESS = "10.66.0.1"
+PREFIX = 24
+NAMESPACE_MARK = "TAPIR_TEST_NAMESPACE"
+
+
+class GuestError(Exception):
+    """The guest or its VMM did not do what every guest does: it died, or did not answer in time."""
+
+
+def enter_own_network():
+    """Starts this program anew in a network namespace of its own. It goes, and every interface in it, with the last
+    process that lives in it, however that ends."""
+    if os.environ.pop(NAMESPACE_MARK, None):
+        # The signals that end a program also run its `finally` blocks.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
+        return
+    os.environ[NAMESPACE_MARK] = "1"
+    os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+
+
+def host(*words, check=True):
+    """Runs a command on the host's side and returns what it printed."""
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if check and done.returncode:
+        raise GuestError(f"{' '.join(words)}: {done.stdout.strip()}")
+    return done.stdout
+
+
+class Network:
+    """Bridge br0 with the host's address, and persistent taps on it that belong to USER."""
+
+    def __init__(self, mtu=1500):
+        self.mtu = mtu
+        host("ip", "link", "set", "lo", "up")
+        host("ip", "link", "add", "br0", "type", "bridge")
+        host("ip", "address", "add", f"{HOST_ADDRESS}/{PREFIX}", "dev", "br0")
+        host("ip", "link", "set", "br0", "up")
+
+    def add_tap(self, name):
+        host("ip", "tuntap", "add", name, "mode", "tap", "user", USER)
+        host("ip", "link", "set", name, "mtu", str(self.mtu), "master", "br0", "up")
+        host("ip", "link", "set", "br0", "mtu", str(self.mtu))
+
+    def remove_tap(self, name):
+        host("ip", "tuntap", "del", name, "mode", "tap")
+
+    def set_mtu(self, tap, mtu):
+        self.mtu = mtu
+        host("ip", "link", "set", tap, "mtu", str(mtu))
+        host("ip", "link", "set", "br0", "mtu", str(mtu))
+
+
+@dataclasses.dataclass
+class Recipe:
+    """What is started."""
+    vmm: str  # path of tapir, or "qemu"
+    kernel: str
+    initrd: str
+    tap: str
+    address: str
+    mac: str
+    device: str = "virtio-net-pci"
+    cpus: int = 1
+    memory: int = 512  # MiB
+    append: str = ""
+    reboot: bool = False
+
+
+def as_user():
+    """The words before a command that make it one of an ordinary user with access to /dev/kvm."""
+    return ["setpriv", f"--reuid={USER}", "--regid=nogroup", f"--groups={kvm_group()}", "--inh-caps=-all"]
+
+
+def launch_line(recipe):
+    """The command line of the VMM, run by USER."""
+    if recipe.vmm == "qemu":
+        # QEMU has virtio-mmio on its microvm machine only.
+        machine = "q35" if recipe.device == "virtio-net-pci" else "microvm,acpi=on,rtc=on"
+        program = ["qemu-system-x86_64", "-M", machine, "-enable-kvm", "-cpu", "host"]
+    else:
+        program = [recipe.vmm]
+    append = (f"console=ttyS0 quiet panic=1 guest.address={recipe.address}/{PREFIX} "
+              f"guest.gateway={HOST_ADDRESS} {recipe.append}").strip()
+    return as_user() + program + [
+        "-kernel", recipe.kernel, "-initrd", recipe.initrd, "-append", append,
+        "-m", str(recipe.memory), "-smp", str(recipe.cpus), "-nographic",
+        *([] if recipe.reboot else ["-no-reboot"]),
+        "-netdev", f"tap,id=n0,ifname={recipe.tap},script=no,downscript=no",
+        "-device", f"{recipe.device},netdev=n0,mac={recipe.mac}"]
+
+
+def kvm_group():
+    """The group that may open /dev/kvm, as a number if it has no name."""
+    number = os.stat("/dev/kvm").st_gid
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return number
+
+
+class Guest:
+    """One running VMM. Everything that the serial port said is in `log`, what the VMM said in `log`.stderr."""
+
+    def __init__(self, line, log):
+        self.log = log
+        self._lines = queue.Queue()
+        self._number = 0
+        with open(log + ".stderr", "wb") as errors:
+            errors.write((" ".join(line) + "\n").encode())
+            errors.flush()
+            self._process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.kill()
+
+    def _read(self):
+        with open(self.log, "wb") as log:
+            for line in self._process.stdout:
+                log.write(line)
+                log.flush()
+                self._lines.put(line.decode(errors="replace").rstrip("\r\n"))
+        self._lines.put(None)
+
+    def _next_line(self, deadline, what):
+        try:
+            line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise GuestError(f"{what}: no answer in time") from None
+        if line is None:
+            self._lines.put(None)
+            self._process.wait()
+            raise GuestError(f"{what}: the VMM ended with status {self._process.returncode}: {self.last_error()}")
+        if "Kernel panic" in line:
+            raise GuestError(f"{what}: {line}")
+        return line
+
+    def last_error(self):
+        """The last line that the VMM itself printed, its command line not counted."""
+        with open(self.log + ".stderr", errors="replace") as errors:
+            lines = errors.read().splitlines()[1:]
+        return lines[-1] if lines else "it said nothing"
+
+    def wait_ready(self, limit):
+        """Waits, at most `limit` seconds, until the guest serves commands; returns how long that took."""
+        start = time.monotonic()
+        while not self._next_line(start + limit, "boot").endswith("@READY"):
+            pass
+        return time.monotonic() - start
+
+    def send(self, command):
+        """Starts a command and does not wait; for those that have no end (reboot)."""
+        self._number += 1
+        self._process.stdin.write(f"@RUN {self._number} {command}\n".encode())
+        self._process.stdin.flush()
+        return self._number
+
+    def run(self, command, limit=60):
+        """Runs a shell command in the guest; returns its exit status and what it printed."""
+        number = self.send(command)
+        deadline = time.monotonic() + limit
+        output = []
+        while True:
+            line = self._next_line(deadline, command)
+            if line.startswith("| "):
+                output.append(line[2:])
+            done = re.fullmatch(r"@DONE (\d+) (\d+)", line)
+            if done and int(done[1]) == number:
+                return int(done[2]), "\n".join(output)
+
+    def power_off(self, limit=60):
+        """Switches the guest off through ACPI and returns the VMM's exit status."""
+        self.send("poweroff -f")
+        return self.wait_end(limit)
+
+    def wait_end(self, limit):
+        try:
+            return self._process.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise GuestError(f"the VMM still runs {limit} s after the guest was told to stop") from None
+
+    def running(self):
+        return self._process.poll() is None
+
+    def kill(self):
+        if self.running():
+            self._process.kill()
+        self._process.wait()
+        self._reader.join(timeout=10)
+        self._process.stdin.close()
+        self._process.stdout.close()

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the host sends to a Linux guest and gets from it: pings, streams, files."""
+
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+
+from guest import HOST_ADDRESS, GuestError, host
+
+FILE_PORT = 5300
+
+
+def ping(address, count=40, interval=0.02, size=56, dont_fragment=False):
+    """The share of lost packets in percent."""
+    words = ["ping", "-q", "-c", str(count), "-i", str(interval), "-W", "5", "-s", str(size)]
+    output = host(*words, *(["-M", "do"] if dont_fragment else []), address, check=False)
+    loss = re.search(r"([0-9.]+)% packet loss", output)
+    if not loss:
+        raise GuestError(f"ping {address}: {output.strip()}")
+    return float(loss[1])
+
+
+def iperf3(address, seconds, to_guest):
+    """Bits per second of one TCP stream, as its receiver counted them. The guest runs the server."""
+    words = ["iperf3", "-c", address, "-t", str(seconds), "-J", "--connect-timeout", "5000"]
+    output = host(*words, *([] if to_guest else ["-R"]), check=False)
+    try:
+        report = json.loads(output)
+        return float(report["end"]["sum_received"]["bits_per_second"])
+    except (ValueError, KeyError):
+        error = re.search(r'"error":\s*"([^"]*)"', output)
+        raise GuestError(f"iperf3: {error[1] if error else output[-200:]}") from None
+
+
+class _OneConnection(threading.Thread):
+    """Serves one TCP connection on FILE_PORT: `work` gets the socket, its value is result()."""
+
+    def __init__(self, work):
+        super().__init__(daemon=True)
+        self._work = work
+        self._value = None
+        self._listener = socket.create_server((HOST_ADDRESS, FILE_PORT))
+        self._listener.settimeout(60)
+        self.start()
+
+    def run(self):
+        try:
+            connection, _ = self._listener.accept()
+            with connection:
+                connection.settimeout(60)
+                self._value = self._work(connection)
+        except OSError as error:
+            self._value = error
+        finally:
+            self._listener.close()
+
+    def result(self):
+        self.join(timeout=120)
+        if self.is_alive() or isinstance(self._value, OSError):
+            raise GuestError(f"the file's connection failed: {self._value}")
+        return self._value
+
+
+def send_file(guest, size, limit=120):
+    """Sends a file of random bytes into the guest, which keeps it as /tmp/file. Returns both SHA-256 sums."""
+    content = os.urandom(size)
+
+    def work(connection):
+        connection.sendall(content)
+        connection.shutdown(socket.SHUT_WR)
+        return hashlib.sha256(content).hexdigest()
+
+    server = _OneConnection(work)
+    status, output = guest.run(
+        f"nc {HOST_ADDRESS} {FILE_PORT} < /dev/null > /tmp/file; sha256sum < /tmp/file", limit)
+    if status:
+        raise GuestError(f"the guest could not receive the file: {output}")
+    return server.result(), output.split()[0]
+
+
+def receive_file(guest, limit=120):
+    """Gets /tmp/file from the guest. Returns both SHA-256 sums."""
+
+    def work(connection):
+        digest = hashlib.sha256()
+        while chunk := connection.recv(1 << 20):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    server = _OneConnection(work)
+    status, output = guest.run(
+        f"sha256sum < /tmp/file; nc {HOST_ADDRESS} {FILE_PORT} < /tmp/file", limit)
+    if status:
+        raise GuestError(f"the guest could not send the file: {output}")
+    return server.result(), output.split()[0]
+
+
+class Background:
+    """Frames in both directions for as long as the block lasts: echo requests that the guest answers, and UDP
+    datagrams that nobody waits for. The guest's address is pinned, so frames go on while its driver is away."""
+
+    def __init__(self, address, mac):
+        self._address = address
+        self._mac = mac
+        self._stop = threading.Event()
+
+    def __enter__(self):
+        host("ip", "neighbor", "replace", self._address, "lladdr", self._mac, "dev", "br0", "nud", "permanent")
+        self._pinger = subprocess.Popen(["ping", "-q", "-i", "0.005", "-s", "1000", self._address],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._sender = threading.Thread(target=self._send, daemon=True)
+        self._sender.start()
+        return self
+
+    def __exit__(self, *unused):
+        self._stop.set()
+        self._sender.join()
+        self._pinger.kill()
+        self._pinger.wait()
+        host("ip", "neighbor", "del", self._address, "dev", "br0", check=False)
+
+    def _send(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            payload = bytes(1200)
+            while not self._stop.is_set():
+                try:
+                    datagrams.sendto(payload, (self._address, 9))
+                except OSError:
+                    pass  # the port is unreachable, which is what the guest answers
+                time.sleep(0.002)

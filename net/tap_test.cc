@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "net/tap.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "net/offload.h"
+#include "net/tap_interface.h"
+#include "net/testing/network_namespace.h"
+
+namespace tapir::net {
+namespace {
+
+using net::testing::make_persistent_tap;
+using net::testing::run_as;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr uid_t kNobody = 65534;
+
+TEST(CheckInterfaceName, FollowsTheKernelsRules) {
+  for (const std::string_view name : {"t", "tap0", "vm-1.100", "123456789012345", "\xC3\xA9", "..."}) {
+    EXPECT_TRUE(check_interface_name(name)) << name;
+  }
+  for (const std::string_view name :
+       {"", ".", "..", "a/b", "a b", "a:1", "tap%d", "a\nb", "a\tb", "\x7F", "1234567890123456"}) {
+    EXPECT_FALSE(check_interface_name(name)) << name;
+  }
+}
+
+TEST(CheckInterfaceName, NamesTheValueAtFault) {
+  EXPECT_EQ(check_interface_name("").error().message(), "the name of the tap is empty; give ifname=NAME");
+  EXPECT_THAT(check_interface_name("tap%d").error().message(), AllOf(HasSubstr("'tap%d'"), HasSubstr("'%'")));
+  EXPECT_THAT(check_interface_name("1234567890123456").error().message(),
+              AllOf(HasSubstr("16 bytes"), HasSubstr("15")));
+  // Not printed raw: it would break the line.
+  EXPECT_THAT(check_interface_name("a\nb").error().message(), HasSubstr("0x0a"));
+}
+
+class TapTest : public ::testing::Test {
+ protected:
+  void SetUp() override { TAPIR_ENTER_NETWORK_NAMESPACE(); }
+
+  static std::string open_error(const std::string& name, const TapOptions& options = {}) {
+    const auto tap = Tap::open(name, options);
+    return tap ? "no error" : tap.error().message();
+  }
+  static std::string adopt_error(int fd, const TapOptions& options = {}) {
+    const auto tap = Tap::adopt(fd, options);
+    return tap ? "no error" : tap.error().message();
+  }
+  // A descriptor as another program would pass it on.
+  static UniqueFd attached(const std::string& name, int flags) {
+    UniqueFd fd(::open("/dev/net/tun", O_RDWR));
+    ifreq request{};
+    name.copy(request.ifr_name, IFNAMSIZ - 1);
+    request.ifr_flags = static_cast<short>(flags);
+    EXPECT_EQ(::ioctl(fd.get(), TUNSETIFF, &request), 0);
+    return fd;
+  }
+};
+
+TEST_F(TapTest, AttachesToAnExistingTap) {
+  ASSERT_TRUE(make_persistent_tap("t0"));
+  const auto tap = Tap::open("t0", {});
+  ASSERT_TRUE(tap) << tap.error().message();
+  EXPECT_EQ(tap->name(), "t0");
+  EXPECT_FALSE(tap->created());
+  EXPECT_TRUE(tap->features().vnet_header);
+  EXPECT_EQ(tap->features().mtu, 1500);
+  EXPECT_EQ(tap->features().offloads & kTunOffloadsBeforeUso, kTunOffloadsBeforeUso);
+  EXPECT_NE(::fcntl(tap->fd(), F_GETFL) & O_NONBLOCK, 0);
+  EXPECT_EQ(::fcntl(tap->fd(), F_GETFD), FD_CLOEXEC);
+  int header_bytes = 0;
+  ASSERT_EQ(::ioctl(tap->fd(), TUNGETVNETHDRSZ, &header_bytes), 0);
+  EXPECT_EQ(header_bytes, 12);
+}
+
+TEST_F(TapTest, LeavesAnExistingTapBehind) {
+  ASSERT_TRUE(make_persistent_tap("t0"));
+  ASSERT_TRUE(Tap::open("t0", {}));
+  EXPECT_NE(::if_nametoindex("t0"), 0U);
+}
+
+TEST_F(TapTest, ACreatedTapIsUpAndVanishesWhenClosed) {
+  {
+    const auto tap = Tap::open("t0", {});
+    ASSERT_TRUE(tap) << tap.error().message();
+    EXPECT_TRUE(tap->created());
+    EXPECT_TRUE(tap_is_up(tap->fd()));
+    EXPECT_NE(::if_nametoindex("t0"), 0U);
+  }
+  EXPECT_EQ(::if_nametoindex("t0"), 0U);
+}
+
+TEST_F(TapTest, KnowsTheMtu) {
+  ASSERT_TRUE(make_persistent_tap("t0"));
+  ASSERT_TRUE(net::testing::set_link_mtu("t0", 65521));
+  EXPECT_EQ(Tap::open("t0", {}).value().features().mtu, 65521);
+}
+
+TEST_F(TapTest, HasNoOffloadsWithoutAVnetHeader) {
+  ASSERT_TRUE(make_persistent_tap("t0"));
+  const auto tap = Tap::open("t0", {.vnet_header = false});
+  ASSERT_TRUE(tap) << tap.error().message();
+  EXPECT_FALSE(tap->features().vnet_header);
+  EXPECT_EQ(tap->features().offloads, 0U);
+  ifreq request{};
+  ASSERT_EQ(::ioctl(tap->fd(), TUNGETIFF, &request), 0);
+  EXPECT_EQ(request.ifr_flags & IFF_VNET_HDR, 0);
+}
+
+TEST_F(TapTest, AttachesToAMultiQueueTap) {
+  ASSERT_TRUE(make_persistent_tap("t0", {.multi_queue = true}));
+  const auto tap = Tap::open("t0", {});
+  EXPECT_TRUE(tap) << tap.error().message();
+}
+
+TEST_F(TapTest, ATapInUseIsNamed) {
+  ASSERT_TRUE(make_persistent_tap("t0"));
+  const auto first = Tap::open("t0", {});
+  ASSERT_TRUE(first);
+  EXPECT_EQ(open_error("t0"),
+            "tap 't0' is in use by another process; end that one, or give each VM a tap of its own");
+}
+
+TEST_F(TapTest, ATapThatIsDownIsNamedWithTheRemedy) {
+  ASSERT_TRUE(make_persistent_tap("t0", {.up = false}));
+  EXPECT_EQ(open_error("t0"), "tap 't0' is down; bring it up with `ip link set t0 up`");
+}
+
+TEST_F(TapTest, AnInterfaceThatIsNoTapIsNamed) {
+  ASSERT_TRUE(make_persistent_tap("tun0", {.tun = true}));
+  EXPECT_THAT(open_error("lo"), HasSubstr("interface 'lo' is no tap"));
+  EXPECT_THAT(open_error("tun0"), HasSubstr("interface 'tun0' is no tap"));
+}
+
+TEST_F(TapTest, ABadNameNeverReachesTheKernel) {
+  EXPECT_THAT(open_error("t%d"), HasSubstr("'%'"));
+  EXPECT_EQ(::if_nametoindex("t0"), 0U);
+}
+
+TEST_F(TapTest, AdoptsADescriptorAsItIs) {
+  for (const bool vnet_header : {false, true}) {
+    const UniqueFd keeps_it = attached("t0", IFF_TAP | IFF_NO_PI | (vnet_header ? IFF_VNET_HDR : 0));
+    ASSERT_TRUE(net::testing::set_link_up("t0", true));
+    const auto tap = Tap::adopt(::dup(keeps_it.get()), {});
+    ASSERT_TRUE(tap) << tap.error().message();
+    EXPECT_EQ(tap->name(), "t0");
+    EXPECT_EQ(tap->features().vnet_header, vnet_header);
+    EXPECT_EQ(tap->features().offloads != 0, vnet_header);
+    EXPECT_EQ(tap->features().mtu, 1500);
+    EXPECT_NE(::fcntl(tap->fd(), F_GETFL) & O_NONBLOCK, 0);
+    EXPECT_EQ(::fcntl(tap->fd(), F_GETFD), FD_CLOEXEC);
+  }
+}
+
+TEST_F(TapTest, AdoptsATapOfAnotherNamespaceWithoutItsMtu) {
+  UniqueFd fd = attached("t0", IFF_TAP | IFF_NO_PI);
+  ASSERT_TRUE(net::testing::set_link_up("t0", true));
+  ASSERT_TRUE(net::testing::enter_network_namespace());
+  ASSERT_TRUE(make_persistent_tap("t0"));  // another one of this name
+  const auto tap = Tap::adopt(fd.release(), {});
+  ASSERT_TRUE(tap) << tap.error().message();
+  EXPECT_EQ(tap->features().mtu, 0);
+}
+
+TEST_F(TapTest, AdoptsATapThatIsDownWithAWarning) {
+  UniqueFd fd = attached("t0", IFF_TAP | IFF_NO_PI);
+  ::testing::internal::CaptureStderr();
+  EXPECT_TRUE(Tap::adopt(fd.release(), {}));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("`ip link set t0 up`"));
+}
+
+TEST_F(TapTest, ADescriptorThatIsNoTapIsLeftAloneAndNamed) {
+  const UniqueFd null(::open("/dev/null", O_RDWR));
+  EXPECT_THAT(adopt_error(null.get()),
+              AllOf(HasSubstr("fd=" + std::to_string(null.get())), HasSubstr("is no tap")));
+  EXPECT_GE(::fcntl(null.get(), F_GETFD), 0);
+  EXPECT_EQ(::fcntl(null.get(), F_GETFL) & O_NONBLOCK, 0);
+}
+
+TEST_F(TapTest, EveryWrongDescriptorHasItsSentence) {
+  const UniqueFd unattached(::open("/dev/net/tun", O_RDWR));
+  const UniqueFd tun = attached("tun0", IFF_TUN | IFF_NO_PI);
+  const UniqueFd plain = attached("t0", IFF_TAP | IFF_NO_PI);
+  const UniqueFd with_header = attached("t1", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+  EXPECT_THAT(adopt_error(9999), HasSubstr("fd=9999: no descriptor with this number is open"));
+  EXPECT_THAT(adopt_error(unattached.get()), HasSubstr("no tap is attached"));
+  EXPECT_THAT(adopt_error(tun.get()), HasSubstr("'tun0' is a tun"));
+  EXPECT_THAT(adopt_error(plain.get(), {.vnet_header = true}), HasSubstr("vnet_hdr=on: tap 't0'"));
+  EXPECT_THAT(adopt_error(with_header.get(), {.vnet_header = false}), HasSubstr("vnet_hdr=off: tap 't1'"));
+}
+
+// As an ordinary user, on a device node that everybody may open, as udev makes it.
+class UnprivilegedTapTest : public TapTest {
+ protected:
+  void SetUp() override {
+    TapTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    if (auto status = net::testing::set_tun_device_mode(0666); !status) {
+      TAPIR_SKIP_TEST(status.error().message());
+    }
+  }
+  static std::string open_error_of_nobody(const std::string& name) {
+    return run_as(kNobody, [&name] { return open_error(name); });
+  }
+};
+
+TEST_F(UnprivilegedTapTest, OpensATapOfItsOwn) {
+  ASSERT_TRUE(make_persistent_tap("t0", {.owner = kNobody}));
+  EXPECT_EQ(open_error_of_nobody("t0"), "no error");
+}
+
+TEST_F(UnprivilegedTapTest, IsToldTheOwnerOfAnotherUsersTap) {
+  ASSERT_TRUE(make_persistent_tap("t0", {.owner = 4711}));
+  EXPECT_THAT(open_error_of_nobody("t0"), HasSubstr("tap 't0' belongs to uid 4711 and this is uid 65534; "));
+}
+
+TEST_F(UnprivilegedTapTest, IsToldTheGroupOfATapForOthers) {
+  ASSERT_TRUE(make_persistent_tap("t0", {.group = 4711}));
+  EXPECT_THAT(open_error_of_nobody("t0"), HasSubstr("tap 't0' is for members of group 4711 only"));
+}
+
+TEST_F(UnprivilegedTapTest, IsToldHowToMakeATap) {
+  EXPECT_EQ(open_error_of_nobody("t0"),
+            "there is no tap 't0', and making one takes CAP_NET_ADMIN; create it with "
+            "`ip tuntap add dev t0 mode tap user 65534` and `ip link set t0 up`");
+}
+
+TEST_F(UnprivilegedTapTest, IsToldThatATapIsDown) {
+  ASSERT_TRUE(make_persistent_tap("t0", {.owner = kNobody, .up = false}));
+  EXPECT_THAT(open_error_of_nobody("t0"), HasSubstr("tap 't0' is down"));
+}
+
+TEST_F(UnprivilegedTapTest, IsToldWhenTheDeviceNodeIsClosedToIt) {
+  ASSERT_TRUE(net::testing::set_tun_device_mode(0600));
+  EXPECT_THAT(open_error_of_nobody("t0"), HasSubstr("uid 65534 may not open /dev/net/tun"));
+}
+
+TEST_F(UnprivilegedTapTest, IsToldWhenThereIsNoDeviceNode) {
+  ASSERT_TRUE(net::testing::remove_tun_device());
+  EXPECT_THAT(open_error_of_nobody("t0"), HasSubstr("/dev/net/tun does not exist"));
+}
+
+TEST_F(TapTest, ADeletedTapIsNotAdopted) {
+  const UniqueFd fd = attached("t0", IFF_TAP | IFF_NO_PI);
+  ASSERT_TRUE(net::testing::delete_link("t0"));
+  EXPECT_THAT(adopt_error(fd.get()), HasSubstr("deleted"));
+}
+
+}  // namespace
+}  // namespace tapir::net

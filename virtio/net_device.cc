@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio/net_device.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "net/base/check.h"
+#include "net/virtio_net_uapi.h"
+#include "virtio/net_features.h"
+
+namespace tapir::virtio {
+
+NetDevice::NetDevice(const net::MacAddress& mac, IoThread& io_thread)
+    : mac_(mac), io_thread_(io_thread), features_(offered_net_features(io_thread.features())) {
+  CHECK(net_features_consistent(features_));
+}
+
+NetDevice::~NetDevice() {
+  reset();
+}
+
+std::uint32_t NetDevice::type() const {
+  return VIRTIO_ID_NET;
+}
+
+bool NetDevice::accepts(std::uint64_t driver_features) const {
+  return (driver_features & ~features_) == 0 && net_features_consistent(driver_features);
+}
+
+void NetDevice::read_config(std::uint64_t offset, std::span<std::byte> into) const {
+  // The fields behind mtu belong to features that are not offered, and read as 0.
+  virtio_net_config config{};
+  static_assert(sizeof config.mac == sizeof mac_.octets);
+  std::copy(mac_.octets.begin(), mac_.octets.end(), config.mac);
+  config.status = link_.up() ? VIRTIO_NET_S_LINK_UP : 0;
+  config.max_virtqueue_pairs = 1;
+  config.mtu = has_feature(features_, VIRTIO_NET_F_MTU) ? io_thread_.features().mtu : std::uint16_t{0};
+  const auto bytes = std::as_bytes(std::span(&config, 1));
+  std::fill(into.begin(), into.end(), std::byte{0});
+  if (offset < bytes.size()) {
+    const auto from = bytes.subspan(offset, std::min<std::uint64_t>(into.size(), bytes.size() - offset));
+    std::copy(from.begin(), from.end(), into.begin());
+  }
+}
+
+void NetDevice::write_config(std::uint64_t /*offset*/, std::span<const std::byte> /*from*/) {
+  // Every field is read-only for the driver (virtio 1.3, 5.1.4 Device configuration layout).
+}
+
+Status NetDevice::activate(Activation activation) {
+  CHECK(!pair_ && activation.notifier != nullptr);
+  auto pair = std::make_unique<NetQueuePair>(
+      NetQueuePair::Environment{*activation.notifier, counters_, link_, io_thread_.features()},
+      activation.features);
+  for (ActiveQueue& queue : activation.queues) {
+    if (queue.index == kReceiveQueue) {
+      pair->set_receive_queue(std::move(queue));
+    } else if (queue.index == kTransmitQueue) {
+      pair->set_transmit_queue(std::move(queue));
+    }
+  }
+  TAPIR_TRY(io_thread_.attach(*pair));
+  pair_ = std::move(pair);
+  return {};
+}
+
+void NetDevice::reset() {
+  if (pair_) {
+    io_thread_.detach();
+    pair_.reset();
+  }
+}
+
+}  // namespace tapir::virtio

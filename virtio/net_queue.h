@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+#include "virtio/device.h"
+#include "virtio/split_queue.h"
+
+namespace tapir::virtio {
+
+/// A number that one thread counts and any thread reads.
+class Counter {
+ public:
+  void add(std::uint64_t amount) {
+    // One writer: a plain load and store, no locked instruction on the data path.
+    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
+  }
+  std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+/// What happened on one virtqueue of a network device since it was made, resets included. Counted by the I/O
+/// thread.
+struct NetQueueCounters {
+  Counter frames;         ///< that the other side got
+  Counter bytes;          ///< of those, without the vnet header
+  Counter dropped;        ///< frames that the driver may not send or receive so, or that the backend refused
+  Counter bad_chains;     ///< chains that broke a rule or are too small, given back with length 0
+  Counter notifications;  ///< interrupts asked for
+};
+
+/// A virtqueue of a network device with its way to the driver. I/O thread only.
+struct NetQueue {
+  SplitQueue ring;
+  std::uint16_t index;
+  Notifier& notifier;
+  NetQueueCounters& counters;
+
+  /// Gives a chain back that cannot be used. The driver sees it at the next flush().
+  void refuse(DescriptorChain chain) {
+    counters.bad_chains.add(1);
+    ring.add_used(std::move(chain), 0);
+  }
+  /// Shows the driver all used chains at once, and interrupts it if it wants to know.
+  void flush() {
+    ring.publish_used();
+    if (ring.needs_notification()) {
+      counters.notifications.add(1);
+      notifier.notify_queue(index);
+    }
+  }
+};
+
+/// How a turn of a receiver or transmitter ended.
+enum class TurnEnd : std::uint8_t {
+  kIdle,     ///< nothing more to do until an event
+  kMore,     ///< the budget is spent: another turn is due at once
+  kBlocked,  ///< the other side of the device has to act first: room in the backend, or buffers of the driver
+  kGone,     ///< the backend is gone for good
+  kBroken,   ///< the driver broke the virtqueue
+};
+
+}  // namespace tapir::virtio

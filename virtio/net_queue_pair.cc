@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio/net_queue_pair.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "net/base/log.h"
+#include "net/offload.h"
+#include "virtio/net_features.h"
+
+namespace tapir::virtio {
+
+NetQueuePair::NetQueuePair(const Environment& environment, std::uint64_t features)
+    : environment_(environment), features_(features) {}
+
+void NetQueuePair::set_receive_queue(ActiveQueue queue) {
+  receive_.kick_fd = queue.kick_fd;
+  receive_index_ = queue.index;
+  receiver_.emplace(
+      NetQueue{std::move(queue.queue), queue.index, environment_.notifier, environment_.counters.receive},
+      features_, environment_.host.mtu, environment_.host.vnet_header);
+}
+
+void NetQueuePair::set_transmit_queue(ActiveQueue queue) {
+  transmit_.kick_fd = queue.kick_fd;
+  transmit_index_ = queue.index;
+  transmitter_.emplace(
+      NetQueue{std::move(queue.queue), queue.index, environment_.notifier, environment_.counters.transmit},
+      features_, environment_.host.vnet_header);
+}
+
+Status NetQueuePair::watch(net::FrameIo& io, Direction& direction) {
+  if (direction.kick_fd >= 0) {
+    TAPIR_TRY_ASSIGN(direction.kick_bit, io.watch(direction.kick_fd));
+  }
+  return {};
+}
+
+void NetQueuePair::unwatch(net::FrameIo& io, Direction& direction) {
+  if (direction.kick_bit) {
+    io.unwatch(*std::exchange(direction.kick_bit, std::nullopt));
+  }
+}
+
+Status NetQueuePair::start(net::FrameIo& io) {
+  if (environment_.host.vnet_header) {
+    TAPIR_TRY(io.set_offloads(net::tun_offloads_for(features_)));
+  }
+  // Frames that the backend made for an earlier driver may need what this one did not accept.
+  io.discard_received();
+  TAPIR_TRY(watch(io, receive_));
+  if (auto watched = watch(io, transmit_); !watched) {
+    unwatch(io, receive_);
+    return watched;
+  }
+  io.want_receive(receiver_.has_value());
+  return {};
+}
+
+bool NetQueuePair::turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready) {
+  if (halted_) {
+    return false;
+  }
+  transmit_.due = transmitter_ && (transmit_.due || ready.transmit || transmit_.kicked(ready));
+  receive_.due = receiver_ && (receive_.due || ready.receive || receive_.kicked(ready));
+  if (transmit_.due) {
+    transmit(io);
+  }
+  if (receive_.due && !halted_) {
+    receive(io);
+  }
+  return !halted_ && (transmit_.due || receive_.due);
+}
+
+void NetQueuePair::transmit(net::FrameIo& io) {
+  const TurnEnd end = transmitter_->run(io, kBudget);
+  transmit_.due = end == TurnEnd::kMore;
+  if (end == TurnEnd::kBroken) {
+    halt(io, transmitter_->ring(), transmit_index_);
+  }
+}
+
+void NetQueuePair::receive(net::FrameIo& io) {
+  const TurnEnd end = receiver_->run(io, kBudget);
+  receive_.due = end == TurnEnd::kMore;
+  switch (end) {
+    case TurnEnd::kIdle:
+    case TurnEnd::kMore:
+      io.want_receive(true);
+      break;
+    case TurnEnd::kBlocked:
+      // The frames stay with the backend until the driver kicks; hearing of them would only wake us in vain.
+      io.want_receive(false);
+      break;
+    case TurnEnd::kGone:
+      lose_link(io);
+      break;
+    case TurnEnd::kBroken:
+      halt(io, receiver_->ring(), receive_index_);
+      break;
+  }
+}
+
+void NetQueuePair::lose_link(net::FrameIo& io) {
+  io.want_receive(false);
+  if (!environment_.link.take_down()) {
+    return;
+  }
+  log(LogLevel::kWarning, "virtio-net: the host interface is gone; the guest sees its link down");
+  if (has_feature(features_, VIRTIO_NET_F_STATUS)) {
+    environment_.notifier.notify_config();
+  }
+}
+
+void NetQueuePair::halt(net::FrameIo& io, const SplitQueue& ring, std::uint16_t queue) {
+  halted_ = true;
+  io.want_receive(false);
+  unwatch(io, receive_);
+  unwatch(io, transmit_);
+  log_guest(LogLevel::kWarning,
+            fmt::format("virtio-net: the driver broke virtqueue {}: {}; the device needs a reset", queue,
+                        ring.broken_because()));
+  environment_.notifier.set_needs_reset();
+}
+
+void NetQueuePair::stop(net::FrameIo& io) {
+  io.want_receive(false);
+  unwatch(io, receive_);
+  unwatch(io, transmit_);
+  if (receiver_) {
+    receiver_->stop();
+  }
+  if (transmitter_) {
+    transmitter_->stop();
+  }
+}
+
+}  // namespace tapir::virtio

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio/testing/net_driver.h"
+
+#include <linux/virtio_config.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "net/base/check.h"
+#include "virtio/net_features.h"
+
+namespace tapir::virtio::testing {
+namespace {
+
+constexpr std::uint64_t kReceiveRings = 0x10000;
+constexpr std::uint64_t kTransmitRings = 0x20000;
+constexpr std::uint64_t kReceiveBuffers = std::uint64_t{1} << 20;
+constexpr std::uint64_t kTransmitBuffers = std::uint64_t{32} << 20;
+constexpr unsigned kTransmitBufferCount = 256;
+constexpr auto kPatience = std::chrono::seconds(10);
+
+}  // namespace
+
+void RecordingNotifier::notify_queue(std::uint16_t queue) {
+  ++queues_[queue];
+  event_.signal();
+}
+
+void RecordingNotifier::notify_config() {
+  ++config_;
+  event_.signal();
+}
+
+void RecordingNotifier::set_needs_reset() {
+  needs_reset_ = true;
+  event_.signal();
+}
+
+bool RecordingNotifier::wait_until(const std::function<bool()>& done) const {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      return false;
+    }
+    // Not every change is a notification, so look again now and then.
+    pollfd event{event_.fd(), POLLIN, 0};
+    ::poll(&event, 1, 20);
+    event_.clear();
+  }
+  return true;
+}
+
+NetDriver::NetDriver(const GuestMemory& memory, std::uint64_t features, std::uint16_t queue_size)
+    : memory_(memory), features_(features), queue_size_(queue_size) {}
+
+Activation NetDriver::activation() {
+  const bool event_index = has_feature(features_, VIRTIO_RING_F_EVENT_IDX);
+  receive_.emplace(memory_, DriverQueue::place(kReceiveRings, queue_size_), event_index);
+  transmit_.emplace(memory_, DriverQueue::place(kTransmitRings, queue_size_), event_index);
+  posted_.assign(queue_size_, {});
+  free_receive_.clear();
+  for (unsigned i = 0; i < queue_size_; ++i) {
+    free_receive_.push_back(kReceiveBuffers + std::uint64_t{i} * kBufferBytes);
+  }
+  in_flight_ = 0;
+
+  Activation activation;
+  activation.features = features_;
+  activation.notifier = &notifier_;
+  const auto add = [&](std::uint16_t index, const DriverQueue& driver, const EventFd& kick) {
+    auto queue = SplitQueue::create(memory_, driver.layout(), features_);
+    CHECK(queue.has_value());
+    activation.queues.push_back({index, *std::move(queue), kick.fd()});
+  };
+  add(0, *receive_, receive_kick_);
+  add(1, *transmit_, transmit_kick_);
+  return activation;
+}
+
+unsigned NetDriver::post(unsigned count, std::uint32_t bytes) {
+  unsigned posted = 0;
+  for (; posted < count && !free_receive_.empty() && receive_->free_descriptors() > 0; ++posted) {
+    const std::uint64_t address = free_receive_.back();
+    const auto host = memory_.slice(GuestAddress{address}, bytes);
+    CHECK(host.has_value());
+    std::fill(host->begin(), host->end(), std::byte{0xAA});
+    const auto head = receive_->add(ChainBuilder().writable(address, bytes));
+    free_receive_.pop_back();
+    posted_[*head] = {address, bytes};
+  }
+  kick_receive();
+  return posted;
+}
+
+void NetDriver::kick_receive() {
+  if (receive_->publish()) {
+    receive_kick_.signal();
+  }
+}
+
+std::optional<NetDriver::Received> NetDriver::receive() {
+  Received received;
+  for (unsigned buffers = 1; received.used_bytes.size() < buffers;) {
+    const auto used = receive_->take_used();
+    if (!used) {
+      // All buffers of a frame appear together (virtio 1.3, 5.1.6.4.1).
+      CHECK(received.used_bytes.empty());
+      return std::nullopt;
+    }
+    const Buffer buffer = posted_[used->head];
+    free_receive_.push_back(buffer.address);
+    CHECK(used->bytes <= buffer.bytes);
+    std::vector<std::byte> bytes(used->bytes);
+    CHECK(memory_.read(GuestAddress{buffer.address}, bytes));
+    if (received.used_bytes.empty() && bytes.size() >= net::kVnetHeaderBytes) {
+      std::memcpy(&received.header, bytes.data(), net::kVnetHeaderBytes);
+      bytes.erase(bytes.begin(), bytes.begin() + net::kVnetHeaderBytes);
+      buffers = received.header.num_buffers;
+    }
+    received.frame.insert(received.frame.end(), bytes.begin(), bytes.end());
+    received.used_bytes.push_back(used->bytes);
+  }
+  return received;
+}
+
+std::optional<NetDriver::Received> NetDriver::wait_for_frame() {
+  std::optional<Received> received;
+  notifier_.wait_until([&] {
+    received = receive();
+    return received.has_value() || (receive_->enable_interrupts() && (received = receive()).has_value());
+  });
+  return received;
+}
+
+bool NetDriver::send(const net::VnetHeader& header, std::span<const std::byte> frame,
+                     std::span<const std::uint32_t> cuts) {
+  std::vector<std::byte> bytes(net::kVnetHeaderBytes + frame.size());
+  std::memcpy(bytes.data(), &header, net::kVnetHeaderBytes);
+  std::copy(frame.begin(), frame.end(), bytes.begin() + net::kVnetHeaderBytes);
+  return send_raw(bytes, cuts);
+}
+
+bool NetDriver::send_raw(std::span<const std::byte> bytes, std::span<const std::uint32_t> cuts) {
+  CHECK(bytes.size() <= kBufferBytes);
+  const std::uint64_t address = kTransmitBuffers + std::uint64_t{next_transmit_} * kBufferBytes;
+  ChainBuilder chain;
+  std::uint64_t at = address;
+  auto left = static_cast<std::uint32_t>(bytes.size());
+  for (const std::uint32_t cut : cuts) {
+    const std::uint32_t size = std::min(cut, left);
+    chain.readable(at, size);
+    at += size;
+    left -= size;
+  }
+  if (left != 0 || cuts.empty()) {
+    chain.readable(at, left);
+  }
+  if (chain.elements().size() > transmit_->free_descriptors()) {
+    return false;  // before the write: the buffer's last frame may still be on its way
+  }
+  CHECK(memory_.write(GuestAddress{address}, bytes));
+  CHECK(transmit_->add(chain).has_value());
+  next_transmit_ = (next_transmit_ + 1) % kTransmitBufferCount;
+  ++in_flight_;
+  kick_transmit();
+  return true;
+}
+
+void NetDriver::kick_transmit() {
+  if (transmit_->publish()) {
+    transmit_kick_.signal();
+  }
+}
+
+void NetDriver::force_kicks() {
+  receive_kick_.signal();
+  transmit_kick_.signal();
+}
+
+bool NetDriver::wait_until_sent() {
+  return notifier_.wait_until([this] {
+    do {
+      while (const auto used = transmit_->take_used()) {
+        CHECK(used->bytes == 0);
+        --in_flight_;
+      }
+    } while (transmit_->enable_interrupts());
+    return in_flight_ == 0;
+  });
+}
+
+}  // namespace tapir::virtio::testing

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/boot/image_file.h"
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "vmm/boot/testing/synthetic_kernel.h"
+
+namespace tapir::vmm::boot {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ImageFileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "tapir-image-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    directory_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+  std::string path(const std::string& name) const { return (directory_ / name).string(); }
+
+  std::filesystem::path directory_;
+};
+
+TEST_F(ImageFileTest, OpenNamesTheOptionWhenTheFileIsMissing) {
+  const auto file = ImageFile::open("-kernel", path("absent"));
+  ASSERT_FALSE(file);
+  EXPECT_EQ(file.error().message(), "-kernel " + path("absent") + ": No such file or directory");
+  EXPECT_EQ(file.error().code(), ENOENT);
+}
+
+TEST_F(ImageFileTest, OpenRefusesDirectory) {
+  const auto file = ImageFile::open("-initrd", directory_.string());
+  ASSERT_FALSE(file);
+  EXPECT_EQ(file.error().message(), "-initrd " + directory_.string() + " is a directory, not a file");
+}
+
+TEST_F(ImageFileTest, OpenRefusesFifoWithoutWaitingForAWriter) {
+  ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
+  const auto file = ImageFile::open("-kernel", path("fifo"));
+  ASSERT_FALSE(file);
+  EXPECT_THAT(file.error().message(), HasSubstr("is not a regular file"));
+}
+
+TEST_F(ImageFileTest, SizeOfEmptyFileIsAnError) {
+  std::ofstream(path("empty")).flush();
+  const auto file = ImageFile::open("-kernel", path("empty"));
+  ASSERT_TRUE(file);
+  const auto size = file->size();
+  ASSERT_FALSE(size);
+  EXPECT_EQ(size.error().message(), "-kernel " + path("empty") + " is empty");
+}
+
+TEST_F(ImageFileTest, ReadTellsWhereAShortFileEnds) {
+  const ImageFile file = testing::make_file(testing::pattern(10));
+  std::array<std::byte, 8> into{};
+  ASSERT_TRUE(file.read(2, into));
+  EXPECT_EQ(into[0], std::byte{2});
+  const Status status = file.read(4, into);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message(), "-kernel test is truncated: it ends at byte 10 and should go on to 12");
+}
+
+TEST_F(ImageFileTest, ReadBeyondTheLargestOffsetIsAnError) {
+  const ImageFile file = testing::make_file(testing::pattern(10));
+  std::array<std::byte, 8> into{};
+  EXPECT_FALSE(file.read(UINT64_MAX - 1, into));
+  EXPECT_FALSE(file.read(UINT64_MAX / 2 + 1, into));
+}
+
+TEST_F(ImageFileTest, BootFilesSurviveRemovalOfTheirPaths) {
+  std::ofstream(path("kernel")) << "k";
+  std::ofstream(path("initrd")) << "initrd";
+  const auto files = BootFiles::open(path("kernel"), path("initrd"));
+  ASSERT_TRUE(files);
+  std::filesystem::remove(path("kernel"));
+  std::filesystem::remove(path("initrd"));
+  EXPECT_EQ(files->kernel.size().value(), 1U);
+  ASSERT_TRUE(files->initrd);
+  EXPECT_EQ(files->initrd->size().value(), 6U);
+}
+
+TEST_F(ImageFileTest, BootFilesHaveNoInitrdWithoutAPath) {
+  std::ofstream(path("kernel")) << "k";
+  const auto files = BootFiles::open(path("kernel"), "");
+  ASSERT_TRUE(files);
+  EXPECT_FALSE(files->initrd);
+}
+
+}  // namespace
+}  // namespace tapir::vmm::boot

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "vmm/machine_control.h"
+
+namespace tapir::vmm {
+
+/// tapir's exit statuses, as the manual lists them.
+enum class ExitStatus : int {
+  kSuccess = 0,    ///< the guest powered off, reset under -no-reboot, or the operator ended it by Ctrl-A x
+  kCannotRun = 1,  ///< bad option or host set-up; stderr says which
+  kPanic = 4,      ///< pvpanic
+  kTripleFault = 6,
+  kInternalError = 8,  ///< KVM internal error or an exit that tapir cannot handle
+};
+
+/// Added to the number of the signal that ended the run, as shells do.
+inline constexpr int kSignalBase = 128;
+
+/// The status to exit with after a run. `signal_number` counts only for EndReason::kSignal.
+int exit_status(EndReason reason, int signal_number = 0);
+
+}  // namespace tapir::vmm

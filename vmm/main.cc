@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <variant>
+
+#include "net/base/log.h"
+#include "vmm/exit_status.h"
+#include "vmm/option_table.h"
+#include "vmm/options.h"
+#include "vmm/run.h"
+
+namespace {
+
+using tapir::LogLevel;
+
+/// Opens /dev/null for standard descriptors that the caller closed, so that no file of ours takes their
+/// numbers and then a guest's output.
+bool fill_standard_descriptors() {
+  int fd = 0;
+  do {
+    fd = ::open("/dev/null", O_RDWR);  // NOLINT(android-cloexec-open): standard descriptors are inherited
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd > STDERR_FILENO) {
+    ::close(fd);
+  }
+  return fd >= 0;
+}
+
+int print(const std::string& text) {
+  const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  return static_cast<int>(written ? tapir::vmm::ExitStatus::kSuccess : tapir::vmm::ExitStatus::kCannotRun);
+}
+
+int fail(const tapir::Error& error) {
+  tapir::log(LogLevel::kError, error.message());
+  return static_cast<int>(tapir::vmm::ExitStatus::kCannotRun);
+}
+
+int run(const tapir::vmm::RunOptions& options) {
+  for (const std::string& warning : options.warnings) {
+    tapir::log(LogLevel::kWarning, warning);
+  }
+  const auto status = tapir::vmm::run_guest(options.machine);
+  return status ? *status : fail(status.error());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (!fill_standard_descriptors()) {
+    return static_cast<int>(tapir::vmm::ExitStatus::kCannotRun);
+  }
+  tapir::set_log_level(LogLevel::kInfo);
+  const auto options = tapir::vmm::parse_options(argc, argv);
+  if (!options) {
+    return fail(options.error());
+  }
+  if (std::holds_alternative<tapir::vmm::HelpRequest>(*options)) {
+    return print(tapir::vmm::help_text());
+  }
+  if (std::holds_alternative<tapir::vmm::VersionRequest>(*options)) {
+    return print(tapir::vmm::version_text());
+  }
+  return run(std::get<tapir::vmm::RunOptions>(*options));
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/base/result.h"
+#include "vmm/machine_config.h"
+
+namespace tapir::vmm {
+
+/// Collects -netdev, -device, -net and -nic as they come and then joins NICs to backends by QEMU's rules:
+///
+///     NetworkOptions network;
+///     network.add_netdev("tap,id=n0,ifname=t0,script=no,downscript=no");
+///     network.add_device("virtio-net-pci,netdev=n0");
+///     resolve -> one NicConfig; order of the NICs = order of their options
+///
+/// Each add function takes the whole argument of its option. Errors do not repeat that argument (the caller
+/// puts it in front); errors of resolve() name the option that they are about themselves. Pure: opens
+/// nothing.
+class NetworkOptions {
+ public:
+  [[nodiscard]] Status add_netdev(std::string_view argument);
+  [[nodiscard]] Status add_device(std::string_view argument);
+  [[nodiscard]] Status add_net(std::string_view argument);
+  [[nodiscard]] Status add_nic(std::string_view argument);
+
+  /// Every NIC with its backend. Error: a netdev that does not exist or has two NICs, a NIC without backend,
+  /// more than one -net pair, one address or descriptor given twice. Warning: a backend without a NIC (left
+  /// out).
+  [[nodiscard]] Result<std::vector<NicConfig>> resolve(std::vector<std::string>& warnings) const;
+
+ private:
+  struct Backend {
+    std::string option;  ///< as given, for messages
+    TapConfig tap;
+    bool hub = false;  ///< came by -net
+  };
+  struct Nic {
+    std::string option;
+    std::optional<std::string> netdev;  ///< none: joined to the -net backend
+    NicConfig config;                   ///< all but the backend
+  };
+
+  [[nodiscard]] Status add_net_nic(std::string_view argument);
+  [[nodiscard]] Status add_net_tap(std::string_view argument);
+  [[nodiscard]] Status check_new_nic_id(const std::string& id) const;
+  [[nodiscard]] Result<std::size_t> find_backend(const Nic& nic) const;
+  [[nodiscard]] Status check_hub() const;
+  [[nodiscard]] Status check_descriptors() const;
+
+  std::vector<Backend> backends_;
+  std::vector<Nic> nics_;
+};
+
+}  // namespace tapir::vmm

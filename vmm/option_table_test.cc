@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/option_table.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "vmm/options.h"
+
+namespace tapir::vmm {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(OptionTableTest, NamesAreUnique) {
+  std::set<std::string_view> names;
+  for (const OptionSpec& option : option_table()) {
+    EXPECT_TRUE(names.insert(option.name).second) << option.name;
+  }
+}
+
+TEST(OptionTableTest, ExampleOfEveryOptionIsAccepted) {
+  for (const OptionSpec& option : option_table()) {
+    EXPECT_EQ(option.argument.empty(), option.example.empty()) << option.name;
+    if (option.apply != nullptr) {
+      OptionState state;
+      const Status applied = option.apply(state, option.example);
+      EXPECT_TRUE(applied) << option.name << ": " << applied.error().message();
+    }
+  }
+}
+
+TEST(OptionTableTest, HelpHasEveryOptionInNarrowLines) {
+  const std::string text = help_text();
+  for (const OptionSpec& option : option_table()) {
+    EXPECT_THAT(text, HasSubstr("\n  -" + std::string(option.name))) << option.name;
+  }
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    EXPECT_LE(line.size(), 80U) << line;
+    EXPECT_TRUE(line.empty() || line.back() != ' ') << line;
+  }
+}
+
+TEST(OptionTableTest, HelpExamplesParse) {
+  // The two commands as the help shows them, joined over their backslashes.
+  std::istringstream stream(help_text());
+  std::string command;
+  int parsed = 0;
+  for (std::string line; std::getline(stream, line);) {
+    command.append(line);
+    if (!command.empty() && command.back() == '\\') {
+      command.pop_back();
+      continue;
+    }
+    std::istringstream word_stream(command);
+    command.clear();
+    std::vector<std::string> words;
+    for (std::string word; word_stream >> word;) {
+      words.push_back(word);
+    }
+    if (words.size() < 4 || words[0] != "tapir" || words[1] != "-kernel" || words[2] == "FILE") {
+      continue;
+    }
+    std::vector<const char*> argv;
+    argv.reserve(words.size());
+    for (const std::string& word : words) {
+      argv.push_back(word.c_str());
+    }
+    const auto options = parse_options(static_cast<int>(argv.size()), argv.data());
+    ASSERT_TRUE(options) << options.error().message();
+    ++parsed;
+  }
+  EXPECT_EQ(parsed, 2);
+}
+
+TEST(OptionTableTest, ManualHasEveryOption) {
+  std::ifstream file(TAPIR_MANUAL);
+  ASSERT_TRUE(file) << TAPIR_MANUAL;
+  std::stringstream manual;
+  manual << file.rdbuf();
+  for (const OptionSpec& option : option_table()) {
+    std::string name(option.name);
+    for (std::size_t at = 0; (at = name.find('-', at)) != std::string::npos; at += 2) {
+      name.insert(at, "\\");
+    }
+    EXPECT_THAT(manual.str(), HasSubstr("\\fB\\-" + name + "\\fR")) << option.name;
+  }
+}
+
+TEST(OptionTableTest, VersionIsOneLine) {
+  EXPECT_THAT(version_text(), ::testing::MatchesRegex("tapir [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+}  // namespace
+}  // namespace tapir::vmm

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "net/base/result.h"
+#include "vmm/machine_config.h"
+
+namespace tapir::vmm {
+
+/// Runs the guest until it is done, through its reboots, and returns tapir's exit status (exit_status.h).
+/// Takes over the calling thread as the control thread: the terminal, the signals and the timers are served
+/// there.
+///
+/// SIGINT, SIGTERM and SIGHUP end the guest at once; SIGPWR presses its power button; SIGTSTP and SIGCONT
+/// give the terminal back and take it again. Error: the guest could not be run, in one sentence.
+[[nodiscard]] Result<int> run_guest(const MachineConfig& config);
+
+}  // namespace tapir::vmm
