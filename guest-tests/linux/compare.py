@@ -11,10 +11,9 @@ Prints every measurement, then for each direction both medians with their range,
 import argparse
 import os
 import statistics
-import sys
 
 import traffic
-from guest import Guest, GuestError, Network, Recipe, enter_own_network, launch_line
+from guest import Guest, GuestError, Network, Recipe, launch_line, run_in_own_network
 
 DIRECTIONS = (("guest to host", False), ("host to guest", True))
 
@@ -78,5 +77,4 @@ def main():
 
 
 if __name__ == "__main__":
-    enter_own_network()
-    sys.exit(main())
+    run_in_own_network(main)

@@ -8,11 +8,10 @@
 import argparse
 import os
 import shlex
-import sys
 import tempfile
 
 import traffic
-from guest import (HOST_ADDRESS, PREFIX, USER, Guest, GuestError, Network, as_user, enter_own_network, host)
+from guest import (HOST_ADDRESS, PREFIX, USER, Guest, GuestError, Network, as_user, host, run_in_own_network)
 
 ADDRESS = "10.66.0.2"
 
@@ -85,5 +84,4 @@ def main():
 
 
 if __name__ == "__main__":
-    enter_own_network()
-    sys.exit(main())
+    run_in_own_network(main)

@@ -25,20 +25,33 @@ PREFIX = 24
 NAMESPACE_MARK = "TAPIR_TEST_NAMESPACE"
 
 
+TRIPLE_FAULT_STATUS = 6  # of tapir
+REPEAT_STATUS = 75  # tells guest-tests/with-kvm that the emulation may be at fault and the run is worth another try
+
+
 class GuestError(Exception):
     """The guest or its VMM did not do what every guest does: it died, or did not answer in time."""
 
 
-def enter_own_network():
-    """Starts this program anew in a network namespace of its own. It goes, and every interface in it, with the last
-    process that lives in it, however that ends."""
-    if os.environ.pop(NAMESPACE_MARK, None):
-        # The signals that end a program also run its `finally` blocks.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda number, frame: sys.exit(128 + number))
-        return
-    os.environ[NAMESPACE_MARK] = "1"
-    os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+class EmulationError(Exception):
+    """The guest had a triple fault in the nested machine, where the emulation may be the cause: at times its own kernel
+    has one, too."""
+
+
+def run_in_own_network(main):
+    """Runs this program's `main` in a network namespace of its own and exits with its status. The namespace goes, and
+    every interface in it, with the last process that lives in it, however that ends."""
+    if not os.environ.pop(NAMESPACE_MARK, None):
+        os.environ[NAMESPACE_MARK] = "1"
+        os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+    # The signals that end a program also run its `finally` blocks.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    try:
+        sys.exit(main())
+    except EmulationError as error:
+        print(f"FAIL {error}")
+        sys.exit(REPEAT_STATUS)
 
 
 def host(*words, check=True):
@@ -156,11 +169,18 @@ class Guest:
             raise GuestError(f"{what}: no answer in time") from None
         if line is None:
             self._lines.put(None)
-            self._process.wait()
-            raise GuestError(f"{what}: the VMM ended with status {self._process.returncode}: {self.last_error()}")
+            raise self._death(what)
         if "Kernel panic" in line:
             raise GuestError(f"{what}: {line}")
         return line
+
+    def _death(self, what):
+        """Why there is no more to read from the VMM, or to write to it."""
+        status = self._process.wait()
+        text = f"{what}: the VMM ended with status {status}: {self.last_error()}"
+        if status == TRIPLE_FAULT_STATUS and os.environ.get("TAPIR_NESTED"):
+            return EmulationError(text)
+        return GuestError(text)
 
     def last_error(self):
         """The last line that the VMM itself printed, its command line not counted."""
@@ -178,8 +198,11 @@ class Guest:
     def send(self, command):
         """Starts a command and does not wait; for those that have no end (reboot)."""
         self._number += 1
-        self._process.stdin.write(f"@RUN {self._number} {command}\n".encode())
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"@RUN {self._number} {command}\n".encode())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._death(command) from None
         return self._number
 
     def run(self, command, limit=60):
@@ -202,9 +225,12 @@ class Guest:
 
     def wait_end(self, limit):
         try:
-            return self._process.wait(timeout=limit)
+            status = self._process.wait(timeout=limit)
         except subprocess.TimeoutExpired:
             raise GuestError(f"the VMM still runs {limit} s after the guest was told to stop") from None
+        if status == TRIPLE_FAULT_STATUS:
+            raise self._death("stop")
+        return status
 
     def running(self):
         return self._process.poll() is None

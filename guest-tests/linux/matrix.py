@@ -12,11 +12,10 @@ import argparse
 import itertools
 import os
 import re
-import sys
 import time
 
 import traffic
-from guest import Guest, GuestError, Network, Recipe, enter_own_network, launch_line
+from guest import Guest, GuestError, Network, Recipe, launch_line, run_in_own_network
 
 FILE_BYTES = 64 << 20
 STREAM_SECONDS = 2
@@ -34,11 +33,8 @@ COMPLAINTS = re.compile("|".join((
     r"NETDEV WATCHDOG", r"irq \d+: nobody cared", r"Spurious", r"\bBUG:", r"\bWARNING:", r"\bOops", r"Call Trace",
     r"soft lockup", r"rcu.*stall", r"unchecked MSR access")), re.IGNORECASE)
 
-# What the CPU itself says about its microcode, and one thing that the nested machine's emulated CPU causes: it does
-# not tell KVM when a guest writes XCR0, so every VMM's guest finds the XSAVE sizes inconsistent there.
+# What the CPU itself says about its microcode.
 NOT_ABOUT_US = re.compile(r"Speculative|microcode")
-NESTED_XSAVE = re.compile(r"-+\[ cut here \]-+\n(?:(?!cut here|end trace).*\n)*?.*XSAVE consistency problem"
-                          r"(?:(?!end trace).*\n)*?.*end trace.*")
 
 
 class Checks:
@@ -128,8 +124,6 @@ def check_rebind(guest):
 
 def judged_lines(log):
     """The kernel log without what is not about us."""
-    if os.environ.get("TAPIR_NESTED"):
-        log = NESTED_XSAVE.sub("", log)
     return [line for line in log.splitlines() if not NOT_ABOUT_US.search(line)]
 
 
@@ -210,5 +204,4 @@ def main():
 
 
 if __name__ == "__main__":
-    enter_own_network()
-    sys.exit(main())
+    run_in_own_network(main)
