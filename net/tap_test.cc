@@ -11,7 +11,6 @@
 
 #include <cerrno>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "net/offload.h"
@@ -27,25 +26,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr uid_t kNobody = 65534;
-
-TEST(CheckInterfaceName, FollowsTheKernelsRules) {
-  for (const std::string_view name : {"t", "tap0", "vm-1.100", "123456789012345", "\xC3\xA9", "..."}) {
-    EXPECT_TRUE(check_interface_name(name)) << name;
-  }
-  for (const std::string_view name :
-       {"", ".", "..", "a/b", "a b", "a:1", "tap%d", "a\nb", "a\tb", "\x7F", "1234567890123456"}) {
-    EXPECT_FALSE(check_interface_name(name)) << name;
-  }
-}
-
-TEST(CheckInterfaceName, NamesTheValueAtFault) {
-  EXPECT_EQ(check_interface_name("").error().message(), "the name of the tap is empty; give ifname=NAME");
-  EXPECT_THAT(check_interface_name("tap%d").error().message(), AllOf(HasSubstr("'tap%d'"), HasSubstr("'%'")));
-  EXPECT_THAT(check_interface_name("1234567890123456").error().message(),
-              AllOf(HasSubstr("16 bytes"), HasSubstr("15")));
-  // Not printed raw: it would break the line.
-  EXPECT_THAT(check_interface_name("a\nb").error().message(), HasSubstr("0x0a"));
-}
 
 class TapTest : public ::testing::Test {
  protected:
