@@ -172,6 +172,15 @@ Result<Tap> Tap::adopt(int fd, const TapOptions& options) {
   return tap;
 }
 
+Status Tap::detach_queue(int fd) {
+  ifreq request{};
+  request.ifr_flags = IFF_DETACH_QUEUE;
+  if (::ioctl(fd, TUNSETQUEUE, &request) < 0) {
+    return fail_errno(fmt::format("fd={}: cannot detach this queue of a multi-queue tap", fd));
+  }
+  return {};
+}
+
 FramePort Tap::into_port() && {
   return FramePort{std::move(fd_), features_, true};
 }

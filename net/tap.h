@@ -47,6 +47,12 @@ class Tap {
   /// Whether open() created the interface.
   bool created() const { return created_; }
 
+  /// Detaches another queue of a multi-queue tap, on the borrowed descriptor `fd`: from then on the kernel
+  /// puts no frame into it, which would be lost where nobody reads. What waits in it is dropped. The
+  /// descriptor stays a queue of the tap, and TUNSETQUEUE can attach it again. Error: it is none, or detached
+  /// already.
+  [[nodiscard]] static Status detach_queue(int fd);
+
   /// Hands the descriptor to an engine.
   FramePort into_port() &&;
 
