@@ -8,19 +8,17 @@
 #include <sys/ioctl.h>
 
 #include <cerrno>
-#include <cstddef>
 #include <utility>
 
 #include "net/base/log.h"
 #include "net/base/open_file.h"
+#include "net/interface_name.h"
 #include "net/offload.h"
 #include "net/tap_interface.h"
 #include "net/vnet_header.h"
 
 namespace tapir::net {
 namespace {
-
-constexpr std::size_t kMaxNameBytes = IFNAMSIZ - 1;
 
 bool kernel_has_vnet_header(int fd) {
   unsigned features = 0;
@@ -29,7 +27,7 @@ bool kernel_has_vnet_header(int fd) {
 
 int try_attach(int fd, const std::string& name, int flags) {
   ifreq request{};
-  name.copy(request.ifr_name, kMaxNameBytes);
+  name.copy(request.ifr_name, kMaxInterfaceNameBytes);
   request.ifr_flags = static_cast<short>(flags);
   return ::ioctl(fd, TUNSETIFF, &request) == 0 ? 0 : errno;
 }
@@ -95,36 +93,6 @@ Result<ifreq> identify(int fd) {
 }
 
 }  // namespace
-
-Status check_interface_name(std::string_view name) {
-  if (name.empty()) {
-    return fail("the name of the tap is empty; give ifname=NAME", EINVAL);
-  }
-  for (const char c : name) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte <= ' ' || byte == 0x7F) {
-      return fail(
-          fmt::format("the name of the tap has byte 0x{:02x} in it; blanks and control characters are not "
-                      "possible in an interface name",
-                      byte),
-          EINVAL);
-    }
-    if (c == '/' || c == ':' || c == '%') {
-      return fail(
-          fmt::format("interface name '{}' has a '{}' in it, which is not possible; choose another", name, c),
-          EINVAL);
-    }
-  }
-  if (name.size() > kMaxNameBytes) {
-    return fail(fmt::format("interface name '{}' has {} bytes; {} is the most that there can be", name,
-                            name.size(), kMaxNameBytes),
-                ENAMETOOLONG);
-  }
-  if (name == "." || name == "..") {
-    return fail(fmt::format("'{}' cannot be the name of an interface; choose another", name), EINVAL);
-  }
-  return {};
-}
 
 Status Tap::set_up(bool vnet_header) {
   features_.vnet_header = vnet_header;
@@ -202,6 +170,15 @@ Result<Tap> Tap::adopt(int fd, const TapOptions& options) {
     tap.features_.mtu = interface_mtu(tap.name_);
   }
   return tap;
+}
+
+Status Tap::detach_queue(int fd) {
+  ifreq request{};
+  request.ifr_flags = IFF_DETACH_QUEUE;
+  if (::ioctl(fd, TUNSETQUEUE, &request) < 0) {
+    return fail_errno(fmt::format("fd={}: cannot detach this queue of a multi-queue tap", fd));
+  }
+  return {};
 }
 
 FramePort Tap::into_port() && {

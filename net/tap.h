@@ -3,7 +3,6 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "net/base/result.h"
 #include "net/base/unique_fd.h"
@@ -18,11 +17,6 @@ struct TapOptions {
   /// kernel has it; of an adopted descriptor, as it was made.
   std::optional<bool> vnet_header = std::nullopt;
 };
-
-/// Checks the name of a network interface by the kernel's rules (net/core/dev.c, dev_valid_name): 1 to 15
-/// bytes, no
-/// '/', ':', blank or control character, not "." or ".."; nor '%', which TUNSETIFF takes for a pattern.
-[[nodiscard]] Status check_interface_name(std::string_view name);
 
 /// One queue of a tap interface: its descriptor, set up for an engine. Frames without packet information
 /// (IFF_NO_PI), a vnet header of 12 bytes if any, O_NONBLOCK (without it io_uring would use worker threads
@@ -52,6 +46,12 @@ class Tap {
   int fd() const { return fd_.get(); }
   /// Whether open() created the interface.
   bool created() const { return created_; }
+
+  /// Detaches another queue of a multi-queue tap, on the borrowed descriptor `fd`: from then on the kernel
+  /// puts no frame into it, which would be lost where nobody reads. What waits in it is dropped. The
+  /// descriptor stays a queue of the tap, and TUNSETQUEUE can attach it again. Error: it is none, or detached
+  /// already.
+  [[nodiscard]] static Status detach_queue(int fd);
 
   /// Hands the descriptor to an engine.
   FramePort into_port() &&;

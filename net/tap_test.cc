@@ -9,10 +9,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
+#include <initializer_list>
 #include <string>
-#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "net/offload.h"
 #include "net/tap_interface.h"
@@ -27,25 +30,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr uid_t kNobody = 65534;
-
-TEST(CheckInterfaceName, FollowsTheKernelsRules) {
-  for (const std::string_view name : {"t", "tap0", "vm-1.100", "123456789012345", "\xC3\xA9", "..."}) {
-    EXPECT_TRUE(check_interface_name(name)) << name;
-  }
-  for (const std::string_view name :
-       {"", ".", "..", "a/b", "a b", "a:1", "tap%d", "a\nb", "a\tb", "\x7F", "1234567890123456"}) {
-    EXPECT_FALSE(check_interface_name(name)) << name;
-  }
-}
-
-TEST(CheckInterfaceName, NamesTheValueAtFault) {
-  EXPECT_EQ(check_interface_name("").error().message(), "the name of the tap is empty; give ifname=NAME");
-  EXPECT_THAT(check_interface_name("tap%d").error().message(), AllOf(HasSubstr("'tap%d'"), HasSubstr("'%'")));
-  EXPECT_THAT(check_interface_name("1234567890123456").error().message(),
-              AllOf(HasSubstr("16 bytes"), HasSubstr("15")));
-  // Not printed raw: it would break the line.
-  EXPECT_THAT(check_interface_name("a\nb").error().message(), HasSubstr("0x0a"));
-}
 
 class TapTest : public ::testing::Test {
  protected:
@@ -200,6 +184,68 @@ TEST_F(TapTest, EveryWrongDescriptorHasItsSentence) {
   EXPECT_THAT(adopt_error(tun.get()), HasSubstr("'tun0' is a tun"));
   EXPECT_THAT(adopt_error(plain.get(), {.vnet_header = true}), HasSubstr("vnet_hdr=on: tap 't0'"));
   EXPECT_THAT(adopt_error(with_header.get(), {.vnet_header = false}), HasSubstr("vnet_hdr=off: tap 't1'"));
+}
+
+// A UDP datagram from `source_port`, as the kernel's flow hash sees it; nobody checks its sums.
+std::vector<std::byte> datagram(unsigned source_port) {
+  constexpr std::size_t kIp = 12 + 14;  // after the vnet header and the Ethernet header
+  std::vector<std::byte> frame(kIp + 20 + 8 + 18);
+  const auto put = [&frame](std::size_t at, std::initializer_list<unsigned> bytes) {
+    for (const unsigned byte : bytes) {
+      frame[at++] = static_cast<std::byte>(byte);
+    }
+  };
+  put(12, {0x52, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 0x08, 0x00});
+  put(kIp, {0x45, 0, 0, 20 + 8 + 18, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2});
+  put(kIp + 20, {source_port >> 8U, source_port & 0xFFU, 0, 9, 0, 8 + 18});
+  return frame;
+}
+
+// How many frames wait in a queue.
+int drain(int fd) {
+  std::array<std::byte, 2048> frame{};
+  int count = 0;
+  while (::read(fd, frame.data(), frame.size()) > 0) {
+    ++count;
+  }
+  return count;
+}
+
+TEST_F(TapTest, ADetachedQueueGetsNoFrames) {
+  constexpr int kFlags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+  constexpr int kFrames = 64;
+  UniqueFd first = attached("t0", kFlags);
+  const UniqueFd second = attached("t0", kFlags);
+  ASSERT_EQ(::fcntl(second.get(), F_SETFL, O_NONBLOCK), 0);
+  ASSERT_TRUE(net::testing::set_link_up("t0", true));
+  const auto tap = Tap::adopt(first.get(), {});
+  ASSERT_TRUE(tap) << tap.error().message();
+  static_cast<void>(first.release());
+  const auto host = net::testing::PacketSocket::open("t0");
+  ASSERT_TRUE(host) << host.error().message();
+  const auto send_all = [&host] {
+    for (unsigned port = 1; port <= kFrames; ++port) {
+      ASSERT_TRUE(host->send(datagram(port)));
+    }
+  };
+  // The flows are spread over both queues at first.
+  send_all();
+  EXPECT_EQ(drain(tap->fd()) + drain(second.get()), kFrames);
+  send_all();
+  EXPECT_LT(drain(tap->fd()), kFrames);
+
+  ASSERT_TRUE(Tap::detach_queue(second.get()));
+  send_all();
+  EXPECT_EQ(drain(tap->fd()), kFrames);
+  EXPECT_EQ(drain(second.get()), 0);
+  EXPECT_THAT(Tap::detach_queue(second.get()).error().message(), HasSubstr("cannot detach this queue"));
+}
+
+TEST_F(TapTest, TheOnlyQueueIsNotDetached) {
+  const UniqueFd fd = attached("t0", IFF_TAP | IFF_NO_PI);
+  EXPECT_THAT(
+      Tap::detach_queue(fd.get()).error().message(),
+      HasSubstr("fd=" + std::to_string(fd.get()) + ": cannot detach this queue of a multi-queue tap"));
 }
 
 // As an ordinary user, on a device node that everybody may open, as udev makes it.
