@@ -12,9 +12,9 @@
 #include <utility>
 
 #include "net/base/log.h"
-#include "net/base/open_file.h"
 #include "net/offload.h"
 #include "net/tap_interface.h"
+#include "net/tun_device.h"
 #include "net/vnet_header.h"
 
 namespace tapir::net {
@@ -148,11 +148,8 @@ Status Tap::set_up(bool vnet_header) {
 
 Result<Tap> Tap::open(const std::string& name, const TapOptions& options) {
   TAPIR_TRY(check_interface_name(name));
-  auto fd = open_file("/dev/net/tun", O_RDWR | O_NONBLOCK);
-  if (!fd) {
-    return tl::unexpected(explain_tun_device(fd.error().code()));
-  }
-  const bool has_vnet_header = kernel_has_vnet_header(fd->get());
+  TAPIR_TRY_ASSIGN(UniqueFd fd, open_tun_device(O_NONBLOCK));
+  const bool has_vnet_header = kernel_has_vnet_header(fd.get());
   if (options.vnet_header == true && !has_vnet_header) {
     return fail(
         fmt::format("vnet_hdr=on: this kernel's taps have no vnet header; leave it out for tap '{}'", name),
@@ -160,12 +157,12 @@ Result<Tap> Tap::open(const std::string& name, const TapOptions& options) {
   }
   const bool vnet_header = options.vnet_header.value_or(has_vnet_header);
   const bool existed = interface_exists(name);
-  const int code = attach(fd->get(), name, IFF_TAP | IFF_NO_PI | (vnet_header ? IFF_VNET_HDR : 0));
+  const int code = attach(fd.get(), name, IFF_TAP | IFF_NO_PI | (vnet_header ? IFF_VNET_HDR : 0));
   if (code != 0) {
     return tl::unexpected(explain_attach(name, existed, code));
   }
 
-  Tap tap(*std::move(fd), name);
+  Tap tap(std::move(fd), name);
   tap.created_ = !existed;
   TAPIR_TRY(tap.set_up(vnet_header));
   if (tap.created_) {

@@ -107,29 +107,6 @@ bool tap_is_up(int fd) {
   return ::poll(&writable, 1, 0) == 1 && (writable.revents & POLLOUT) != 0;
 }
 
-Error explain_tun_device(int code) {
-  switch (code) {
-    case ENOENT:
-    case ENXIO:
-    case ENODEV:
-      return Error(
-          "/dev/net/tun does not exist, so there are no taps; load the driver with `modprobe tun`, or give "
-          "the "
-          "container this device",
-          code);
-    case EACCES:
-    case EPERM:
-      return Error(
-          fmt::format(
-              "uid {} may not open /dev/net/tun; allow it with `chmod 0666 /dev/net/tun` (using a tap "
-              "still takes its ownership)",
-              ::geteuid()),
-          code);
-    default:
-      return fail_errno("cannot open /dev/net/tun", code).value();
-  }
-}
-
 Error explain_attach(const std::string& name, bool existed, int code) {
   switch (code) {
     case EBUSY:

@@ -22,8 +22,6 @@ bool is_interface_of(int fd, const std::string& name);
 /// Whether the tap behind `fd` is up: a tap is writable only then (drivers/net/tun.c, tun_chr_poll).
 bool tap_is_up(int fd);
 
-/// Why /dev/net/tun could not be opened.
-Error explain_tun_device(int code);
 /// Why TUNSETIFF refused `name`, which did or did not exist before.
 Error explain_attach(const std::string& name, bool existed, int code);
 
