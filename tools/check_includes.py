@@ -13,6 +13,7 @@ FLOORS = {"net/base": ("net/base",), "net": ("net",), "virtio": ("virtio", "net"
           "tools/bench": ("tools", "net", "virtio")}
 # Headers of others that only some files may include.
 RESERVED = {r"linux/kvm\.h": r"vmm/", r"liburing": r"(net/uring|tools/bench/)", r"cap-ng\.h": r"helper/privileges\.cc",
+            r"seccomp\.h": r"helper/seccomp_filter\.cc", r"libmnl/": r"helper/netlink",
             r"nlohmann/": r"(vmm/json|tools/bench/)", r"fmt/": r"(?!net/base/|helper/)"}
 
 
