@@ -121,9 +121,8 @@ std::string explain_missing_net_admin(const Credentials& before, bool mounted_no
            "tools/install-helper";
   }
   return missing +
-         "for it is neither set-user-ID root nor has the file capability, or runs in a user namespace; as "
-         "root, "
-         "install it with tools/install-helper";
+         "for it is neither set-user-ID root nor has the file capability, or runs in a user namespace; "
+         "as root, install it with tools/install-helper";
 }
 
 }  // namespace tapir::helper
