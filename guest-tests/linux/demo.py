@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of tools/demo that needs KVM: one Linux guest on a bridge, shown step by step.
 
-    demo.py --vmm tapir --kernel vmlinuz --initrd initrd
+    demo.py --vmm tapir --helper PROGRAM --installer tools/install-helper --kernel vmlinuz --initrd initrd
 """
 
 import argparse
@@ -10,6 +10,7 @@ import os
 import shlex
 import tempfile
 
+import installation
 import traffic
 from guest import (HOST_ADDRESS, PREFIX, USER, Guest, GuestError, Network, as_user, host, run_in_own_network)
 
@@ -37,20 +38,25 @@ def folded(words):
 
 
 def demonstrate(options, log):
-    step(f"A bridge with address {HOST_ADDRESS}, and on it a tap that belongs to user {USER}")
-    network = Network()
-    network.add_tap("t0")
+    step(f"A bridge with address {HOST_ADDRESS}, in a network namespace of its own")
+    Network()
     show(host("ip", "-brief", "address", "show"))
+    step("The bridge helper, installed by root, with the one rule 'allow br0'")
+    installation.cover("/usr/local")
+    installation.allow("allow br0")
+    show(installation.install(options.helper, options.installer, "--setuid").splitlines()[0])
+    show(host(installation.HELPER, "--check"))
 
     line = as_user() + [
         options.vmm, "-kernel", options.kernel, "-initrd", options.initrd,
         "-append", f"console=ttyS0 quiet guest.address={ADDRESS}/{PREFIX} guest.gateway={HOST_ADDRESS}",
-        "-m", "256", "-nographic", "-netdev", "tap,id=n0,ifname=t0,script=no,downscript=no",
-        "-device", "virtio-net-pci,netdev=n0"]
-    step(f"Debian's cloud kernel, started by user {USER}, who has no privileges but the tap and group kvm")
+        "-m", "256", "-nographic", "-net", "bridge", "-net", "nic,model=virtio"]
+    step(f"Debian's cloud kernel, started by user {USER}, who has no privileges but group kvm")
     show(folded(line))
     with Guest(line, log) as guest:
         print(f"    the guest is ready after {guest.wait_ready(120):.1f} s")
+        step("The tap that the helper made, as the host sees it")
+        show(host("ip", "-details", "link", "show", "master", "br0"))
         step("Inside the guest")
         show(guest.run("uname -a; ip -4 address show dev eth0; "
                        "echo; ethtool -i eth0 | head -n 1; "
@@ -63,12 +69,14 @@ def demonstrate(options, log):
         step("Power-off")
         status = guest.power_off()
         print(f"    tapir ended with exit status {status}")
+        left = host("ip", "link", "show", "master", "br0").strip()
+        print(f"    ports on the bridge: {left or 'none'}")
     return status
 
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("vmm", "kernel", "initrd"):
+    for name in ("vmm", "helper", "installer", "kernel", "initrd"):
         parser.add_argument(f"--{name}", required=True)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as logs:

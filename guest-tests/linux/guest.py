@@ -21,6 +21,7 @@ import time
 
 USER = "nobody"
 HOST_ADDRESS = "10.66.0.1"
+HOST_MAC = "52:54:00:66:00:01"
 PREFIX = 24
 NAMESPACE_MARK = "TAPIR_TEST_NAMESPACE"
 
@@ -39,11 +40,11 @@ class EmulationError(Exception):
 
 
 def run_in_own_network(main):
-    """Runs this program's `main` in a network namespace of its own and exits with its status. The namespace goes, and
-    every interface in it, with the last process that lives in it, however that ends."""
+    """Runs this program's `main` in network and mount namespaces of its own and exits with its status. The namespaces go,
+    with every interface and mount in them, with the last process that lives there, however that ends."""
     if not os.environ.pop(NAMESPACE_MARK, None):
         os.environ[NAMESPACE_MARK] = "1"
-        os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+        os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", "private", sys.executable, *sys.argv])
     # The signals that end a program also run its `finally` blocks.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
@@ -68,7 +69,8 @@ class Network:
     def __init__(self, mtu=1500):
         self.mtu = mtu
         host("ip", "link", "set", "lo", "up")
-        host("ip", "link", "add", "br0", "type", "bridge")
+        # An address of its own, which it keeps when ports come and go.
+        host("ip", "link", "add", "br0", "address", HOST_MAC, "type", "bridge")
         host("ip", "address", "add", f"{HOST_ADDRESS}/{PREFIX}", "dev", "br0")
         host("ip", "link", "set", "br0", "up")
 
@@ -88,13 +90,14 @@ class Network:
 
 @dataclasses.dataclass
 class Recipe:
-    """What is started."""
+    """What is started. Without `network` words of its own it has one NIC on `tap`, with `address` and `mac`."""
     vmm: str  # path of tapir, or "qemu"
     kernel: str
     initrd: str
-    tap: str
-    address: str
-    mac: str
+    tap: str = ""
+    address: str = ""
+    mac: str = ""
+    network: tuple = ()
     device: str = "virtio-net-pci"
     cpus: int = 1
     memory: int = 512  # MiB
@@ -115,14 +118,15 @@ def launch_line(recipe):
         program = ["qemu-system-x86_64", "-M", machine, "-enable-kvm", "-cpu", "host"]
     else:
         program = [recipe.vmm]
-    append = (f"console=ttyS0 quiet panic=1 guest.address={recipe.address}/{PREFIX} "
-              f"guest.gateway={HOST_ADDRESS} {recipe.append}").strip()
+    network = recipe.network or (
+        "-netdev", f"tap,id=n0,ifname={recipe.tap},script=no,downscript=no",
+        "-device", f"{recipe.device},netdev=n0,mac={recipe.mac}")
+    address = f"guest.address={recipe.address}/{PREFIX} " if recipe.address else ""
+    append = f"console=ttyS0 quiet panic=1 {address}guest.gateway={HOST_ADDRESS} {recipe.append}".strip()
     return as_user() + program + [
         "-kernel", recipe.kernel, "-initrd", recipe.initrd, "-append", append,
         "-m", str(recipe.memory), "-smp", str(recipe.cpus), "-nographic",
-        *([] if recipe.reboot else ["-no-reboot"]),
-        "-netdev", f"tap,id=n0,ifname={recipe.tap},script=no,downscript=no",
-        "-device", f"{recipe.device},netdev=n0,mac={recipe.mac}"]
+        *([] if recipe.reboot else ["-no-reboot"]), *network]
 
 
 def kvm_group():
