@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <string>
 #include <variant>
 
 #include "net/base/log.h"
+#include "net/base/standard_descriptors.h"
 #include "vmm/exit_status.h"
 #include "vmm/option_table.h"
 #include "vmm/options.h"
@@ -15,19 +13,6 @@
 namespace {
 
 using tapir::LogLevel;
-
-/// Opens /dev/null for standard descriptors that the caller closed, so that no file of ours takes their
-/// numbers and then a guest's output.
-bool fill_standard_descriptors() {
-  int fd = 0;
-  do {
-    fd = ::open("/dev/null", O_RDWR);  // NOLINT(android-cloexec-open): standard descriptors are inherited
-  } while (fd >= 0 && fd <= STDERR_FILENO);
-  if (fd > STDERR_FILENO) {
-    ::close(fd);
-  }
-  return fd >= 0;
-}
 
 int print(const std::string& text) {
   const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
@@ -50,10 +35,10 @@ int run(const tapir::vmm::RunOptions& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (!fill_standard_descriptors()) {
-    return static_cast<int>(tapir::vmm::ExitStatus::kCannotRun);
-  }
   tapir::set_log_level(LogLevel::kInfo);
+  if (auto filled = tapir::fill_standard_descriptors(); !filled) {
+    return fail(filled.error());
+  }
   const auto options = tapir::vmm::parse_options(argc, argv);
   if (!options) {
     return fail(options.error());

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 
+#include "net/base/version.h"
 #include "vmm/machine_options.h"
-#include "vmm/version.h"
 
 namespace tapir::vmm {
 namespace {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <cstddef>
 #include <vector>
 
@@ -55,7 +54,7 @@ std::uint64_t scale_fraction(std::string_view digits, unsigned shift) {
   for (std::size_t i = digits.size(); i > 0; --i) {
     fraction = (fraction + static_cast<long double>(digits[i - 1] - '0')) / 10;
   }
-  return static_cast<std::uint64_t>(std::floor(std::ldexp(fraction, static_cast<int>(shift)) + 0.5L));
+  return static_cast<std::uint64_t>(fraction * static_cast<long double>(std::uint64_t{1} << shift) + 0.5L);
 }
 
 std::size_t count_digits(std::string_view text) {
@@ -89,6 +88,11 @@ std::optional<std::uint64_t> parse_unsigned(std::string_view text, std::uint64_t
     return std::nullopt;
   }
   return value;
+}
+
+std::optional<std::uint64_t> parse_decimal(std::string_view text, std::uint64_t max) {
+  const auto value = text.size() > 1 && text.front() == '0' ? std::nullopt : parse_digits(text, 10);
+  return value && *value <= max ? value : std::nullopt;
 }
 
 std::optional<std::uint64_t> parse_size(std::string_view text, char default_suffix) {

@@ -12,6 +12,9 @@ namespace tapir {
 /// Strict number: the whole text, decimal or 0x hexadecimal, no sign, no blanks, not above `max`.
 std::optional<std::uint64_t> parse_unsigned(std::string_view text, std::uint64_t max = UINT64_MAX);
 
+/// Stricter still, for interfaces between programs: decimal only, and no zero in front of other digits.
+std::optional<std::uint64_t> parse_decimal(std::string_view text, std::uint64_t max = UINT64_MAX);
+
 /// Size in bytes as QEMU reads it (util/cutils.c): digits, an optional fraction, an optional suffix
 /// b k m g t p e of either case (1024-based). A fraction needs a suffix above b; 0x takes no suffix;
 /// overflow, signs and anything after it are refused. `default_suffix` is used when there is none ('M' for

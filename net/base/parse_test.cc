@@ -39,6 +39,21 @@ TEST(ParseUnsigned, RefusesMoreThanTheMaximum) {
   EXPECT_EQ(parse_unsigned("0x41", 64), std::nullopt);
 }
 
+TEST(ParseDecimal, TakesNothingButDigits) {
+  EXPECT_EQ(parse_decimal("0"), 0U);
+  EXPECT_EQ(parse_decimal("10"), 10U);
+  EXPECT_EQ(parse_decimal("18446744073709551615"), UINT64_MAX);
+  for (const std::string_view text : {"", " 1", "1 ", "+1", "-1", "-0", "00", "007", "0x1", "3x", "1.0",
+                                      "1e1", "18446744073709551616", "99999999999999999999"}) {
+    EXPECT_EQ(parse_decimal(text), std::nullopt) << '"' << text << '"';
+  }
+}
+
+TEST(ParseDecimal, RefusesMoreThanTheMaximum) {
+  EXPECT_EQ(parse_decimal("64", 64), 64U);
+  EXPECT_EQ(parse_decimal("65", 64), std::nullopt);
+}
+
 TEST(ParseSize, ScalesByTheSuffixOfEitherCase) {
   EXPECT_EQ(parse_size("5b"), 5U);
   EXPECT_EQ(parse_size("5B"), 5U);
