@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "net/base/parse.h"
 
@@ -104,6 +105,27 @@ Result<std::optional<bool>> KeyValueList::find_flag(std::string_view key) const 
     return fail(fmt::format("{}={}: the value must be on or off", key, *value));
   }
   return std::optional<bool>(flag);
+}
+
+std::string_view leading_value(std::string_view argument, std::string_view key) {
+  const std::string_view first = argument.substr(0, argument.find(','));
+  const std::size_t equals = first.find('=');
+  if (equals == std::string_view::npos) {
+    return first;
+  }
+  return first.substr(0, equals) == key ? first.substr(equals + 1) : std::string_view();
+}
+
+Status check_identifier(std::string_view id) {
+  const auto letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
+  const auto inner = [&](char c) {
+    return letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+  };
+  if (id.empty() || !letter(id.front()) || !std::all_of(id.begin(), id.end(), inner)) {
+    return fail(fmt::format(
+        "id={}: an id begins with a letter and goes on with letters, digits, '-', '.' and '_'", id));
+  }
+  return {};
 }
 
 }  // namespace tapir::vmm

@@ -52,4 +52,11 @@ class KeyValueList {
   std::vector<Entry> entries_;
 };
 
+/// What the argument begins with, which decides how the rest is read: its first item, if that stands alone or
+/// belongs to the implied `key`; else empty.
+std::string_view leading_value(std::string_view argument, std::string_view key);
+
+/// QEMU's rule for ids (util/id.c).
+[[nodiscard]] Status check_identifier(std::string_view id);
+
 }  // namespace tapir::vmm

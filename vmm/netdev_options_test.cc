@@ -74,23 +74,6 @@ TEST(NetworkOptionsTest, QemuNamesOfTheModels) {
   EXPECT_EQ(nics("-net tap,fd=5 -net nic,model=virtio-net-device")[0].model, NicModel::kVirtioNetDevice);
 }
 
-TEST(NetworkOptionsTest, VnetHeaderIsKeptAsGiven) {
-  const auto with = [](const std::string& more) {
-    return nics("-netdev tap,id=a,ifname=t0,script=no,downscript=no" + more +
-                " -device virtio-net-pci,netdev=a")
-        .at(0)
-        .backend.vnet_header;
-  };
-  EXPECT_EQ(with(""), std::nullopt);
-  EXPECT_EQ(with(",vnet_hdr=off"), false);
-  EXPECT_EQ(with(",vnet_hdr"), true);
-  EXPECT_EQ(with(",vnet_hdr=on"), true);
-}
-
-TEST(NetworkOptionsTest, EmptyScriptIsNoScript) {
-  EXPECT_EQ(nics("-net tap,ifname=t0,script=,downscript= -net nic").size(), 1U);
-}
-
 TEST(NetworkOptionsTest, NetJoinsOnePairInAnyOrder) {
   for (const char* const line : {"-net nic,model=virtio,macaddr=52-54-00-00-00-09 -net tap,fd=3",
                                  "-net tap,fd=3 -net nic,macaddr=52:54:00:00:00:09"}) {
@@ -109,6 +92,63 @@ TEST(NetworkOptionsTest, NetNicMayNameANetdev) {
   EXPECT_EQ(found[1].backend.fd, 6);
 }
 
+TEST(NetworkOptionsTest, BridgeAndNicArePairedWithDefaults) {
+  for (const char* const line : {"-net bridge -net nic,model=virtio", "-net nic -net bridge"}) {
+    const auto found = nics(line);
+    ASSERT_EQ(found.size(), 1U) << line;
+    EXPECT_EQ(found[0].model, NicModel::kVirtioNetPci);
+    EXPECT_EQ(found[0].backend.option, "-net bridge");
+    EXPECT_EQ(found[0].backend.vnet_header, std::nullopt);
+    const auto& bridge = found[0].backend.bridge;
+    ASSERT_TRUE(bridge);
+    EXPECT_EQ(bridge->bridge, "br0");
+    EXPECT_EQ(bridge->helper, std::nullopt);
+    EXPECT_EQ(bridge->queues, 1U);
+    EXPECT_THAT(bridge->down_command, IsEmpty());
+  }
+}
+
+TEST(NetworkOptionsTest, NicBringsItsBackend) {
+  const auto found = nics(
+      "-netdev bridge,id=a -nic bridge,br=br1,mac=52:54:00:00:00:09,model=virtio-net-device,id=b "
+      "-nic tap,fd=3 -device virtio-net-pci,netdev=a");
+  ASSERT_EQ(found.size(), 3U);
+  EXPECT_EQ(found[0].model, NicModel::kVirtioNetDevice);
+  EXPECT_EQ(found[0].mac->to_string(), "52:54:00:00:00:09");
+  EXPECT_EQ(found[0].backend.bridge->bridge, "br1");
+  EXPECT_EQ(found[0].backend.id, "b");
+  EXPECT_EQ(found[1].model, NicModel::kVirtioNetPci);
+  EXPECT_EQ(found[1].mac, std::nullopt);
+  EXPECT_EQ(found[1].backend.fd, 3);
+  EXPECT_EQ(found[2].backend.id, "a");
+}
+
+TEST(NetworkOptionsTest, CardOfNicDoesNotBelongToThePair) {
+  EXPECT_EQ(nics("-nic bridge -net bridge -net nic -nic bridge,br=br1").size(), 3U);
+}
+
+TEST(NetworkOptionsTest, OptionsAreKeptForMessages) {
+  const auto found = nics("-nic bridge,br=br1 -netdev tap,id=a,fd=3 -device virtio-net-pci,netdev=a");
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].option, "-nic bridge,br=br1");
+  EXPECT_EQ(found[0].backend.option, "-nic bridge,br=br1");
+  EXPECT_EQ(found[1].option, "-device virtio-net-pci,netdev=a");
+  EXPECT_EQ(found[1].backend.option, "-netdev tap,id=a,fd=3");
+}
+
+TEST(NetworkOptionsTest, QueuesWithoutUseAreAWarning) {
+  std::vector<std::string> warnings;
+  ASSERT_TRUE(resolve("-net bridge,queues=4 -net nic", &warnings));
+  EXPECT_THAT(warnings, ElementsAre("-net bridge,queues=4: a NIC has one queue pair as yet; the first of the "
+                                    "4 queues of the tap is used and the others get no frames"));
+}
+
+TEST(NetworkOptionsTest, KeyWithoutEffectIsAWarning) {
+  std::vector<std::string> warnings;
+  ASSERT_TRUE(resolve("-net tap,fd=3,br=br1 -net nic", &warnings));
+  EXPECT_THAT(warnings, ElementsAre("-net tap,fd=3,br=br1: br=br1 has no effect without helper="));
+}
+
 TEST(NetworkOptionsTest, AllZeroAddressIsAsIfNotGiven) {
   EXPECT_EQ(nics("-net tap,fd=3 -net nic,macaddr=00:00:00:00:00:00")[0].mac, std::nullopt);
 }
@@ -120,9 +160,11 @@ TEST(NetworkOptionsTest, NoneAddsNothing) {
 TEST(NetworkOptionsTest, BackendWithoutNicWarns) {
   std::vector<std::string> warnings;
   ASSERT_TRUE(resolve("-net tap,fd=3", &warnings));
-  EXPECT_THAT(
-      warnings,
-      ElementsAre("-net tap,fd=3 has no NIC and is not opened; add -device virtio-net-pci,netdev=ID"));
+  EXPECT_THAT(warnings, ElementsAre("-net tap,fd=3 has no NIC and is not opened; add -net nic,model=virtio"));
+  warnings.clear();
+  ASSERT_TRUE(resolve("-netdev bridge,id=n0", &warnings));
+  EXPECT_THAT(warnings, ElementsAre("-netdev bridge,id=n0 has no NIC and is not opened; add -device "
+                                    "virtio-net-pci,netdev=n0"));
 }
 
 struct Refusal {
@@ -136,79 +178,62 @@ TEST_P(NetworkRefusalTest, IsOneClearSentence) {
   EXPECT_EQ(refusal(GetParam().line), GetParam().message);
 }
 
-constexpr const char* kFdRule =
-    "ifname=, script=, downscript= and vnet_hdr= cannot be given with fd=: they were settled when the "
-    "descriptor was "
-    "opened";
-constexpr const char* kScriptRule =
-    "interface scripts are not supported yet; set the interface up beforehand and add "
-    "script=no,downscript=no";
-constexpr const char* kNameRule = ": an interface name has 1 to 15 characters without blanks, '/' and ':'";
-
-INSTANTIATE_TEST_SUITE_P(
-    Tap, NetworkRefusalTest,
-    ::testing::Values(
-        Refusal{"-netdev tap,ifname=t0",
-                "id= is missing; for example tap,id=n0,ifname=tap0,script=no,downscript=no"},
-        Refusal{"-netdev tap,id=1a,fd=3",
-                "id=1a: an id begins with a letter and goes on with letters, digits, '-', '.' and '_'"},
-        Refusal{"-netdev tap,id=,fd=3",
-                "id=: an id begins with a letter and goes on with letters, digits, '-', '.' and '_'"},
-        Refusal{"-netdev tap,id=a,fd=3 -netdev tap,id=a,fd=4",
-                "id=a is already taken by -netdev tap,id=a,fd=3"},
-        Refusal{"-netdev tap,id=a",
-                "ifname= or fd= is missing; for example ifname=tap0,script=no,downscript=no"},
-        Refusal{"-netdev tap,id=a,fd=3,ifname=t0", kFdRule},
-        Refusal{"-netdev tap,id=a,fd=3,script=no", kFdRule},
-        Refusal{"-netdev tap,id=a,fd=3,downscript=no", kFdRule},
-        Refusal{"-netdev tap,id=a,fd=3,vnet_hdr=on", kFdRule},
-        Refusal{"-netdev tap,id=a,fd=x",
-                "fd=x: a file descriptor is a number, for example fd=3 with 3<>/dev/tap5"},
-        Refusal{"-netdev tap,id=a,fd=-1",
-                "fd=-1: a file descriptor is a number, for example fd=3 with 3<>/dev/tap5"},
-        Refusal{"-netdev tap,id=a,fd=2147483648",
-                "fd=2147483648: a file descriptor is a number, for example fd=3 with 3<>/dev/tap5"},
-        Refusal{"-netdev tap,id=a,ifname=t0", kScriptRule},
-        Refusal{"-netdev tap,id=a,ifname=t0,downscript=no", kScriptRule},
-        Refusal{"-netdev tap,id=a,ifname=t0,script=/etc/qemu-ifup,downscript=no", kScriptRule},
-        Refusal{"-netdev tap,id=a,ifname=t0,script=no",
-                "interface shutdown scripts are not supported yet; set the interface up beforehand and add "
-                "script=no,downscript=no"},
-        Refusal{"-netdev tap,id=a,ifname=t0,script=no,downscript=no,vnet_hdr=2",
-                "vnet_hdr=2: the value must be on or off"},
-        Refusal{"-netdev tap,id=a,ifnam=t0", "unknown key 'ifnam'; did you mean 'ifname'?"},
-        Refusal{"-netdev tap,id=a,fd=3 -netdev tap,id=b,fd=3",
-                "-netdev tap,id=b,fd=3: fd=3 is already used by -netdev tap,id=a,fd=3"}));
-
 INSTANTIATE_TEST_SUITE_P(
     Types, NetworkRefusalTest,
     ::testing::Values(
-        Refusal{"-netdev user,id=a", "tapir has no network backend 'user'; it has tap"},
+        Refusal{"-netdev user,id=a", "tapir has no network backend 'user'; it has tap and bridge"},
+        Refusal{"-netdev brigde,id=a", "tapir has no network backend 'brigde'; did you mean 'bridge'?"},
         Refusal{"-netdev {\"type\":\"tap\"}",
-                "the JSON form is not supported; write tap,id=n0,ifname=tap0,script=no,downscript=no"},
-        Refusal{"-net user", "tapir has no network backend 'user'; it has tap"},
-        Refusal{"-nic tap,fd=3",
-                "only -nic none is supported yet; write -netdev "
-                "tap,id=n0,ifname=tap0,script=no,downscript=no -device "
-                "virtio-net-pci,netdev=n0"},
+                "the JSON form is not supported; write for example bridge,id=n0,br=br0"},
+        Refusal{"-net user", "tapir has no network backend 'user'; it has tap and bridge"},
+        Refusal{"-nic user,model=virtio", "tapir has no network backend 'user'; it has tap and bridge"},
+        Refusal{"-nic model=virtio", "the type of the backend is missing; for example bridge,br=br0"},
         Refusal{"-device virtio-net-pcie,netdev=a",
                 "tapir has no device 'virtio-net-pcie'; did you mean 'virtio-net-pci'?"},
         Refusal{"-device e1000,netdev=a",
                 "tapir has no device 'e1000'; it has virtio-net-pci and virtio-net-device"},
-        Refusal{"-net nic,model=e1000", "tapir has no NIC model 'e1000'; use model=virtio"}));
+        Refusal{"-net nic,model=e1000", "tapir has no NIC model 'e1000'; use model=virtio"},
+        Refusal{"-nic bridge,model=e1000", "tapir has no NIC model 'e1000'; use model=virtio"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Backends, NetworkRefusalTest,
+    ::testing::Values(Refusal{"-netdev bridge", "id= is missing; for example bridge,id=n0,br=br0"},
+                      Refusal{"-netdev tap,ifname=t0,script=no,downscript=no",
+                              "id= is missing; for example bridge,id=n0,br=br0"},
+                      Refusal{"-netdev tap,id=a,fd=3 -netdev tap,id=a,fd=4",
+                              "id=a is already taken by -netdev tap,id=a,fd=3"},
+                      Refusal{"-netdev bridge,id=a -nic bridge,id=a",
+                              "id=a is already taken by -netdev bridge,id=a"},
+                      Refusal{"-netdev tap,id=a,fd=3 -netdev tap,id=b,fd=3",
+                              "-netdev tap,id=b,fd=3: fd=3 is already used by -netdev tap,id=a,fd=3"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Nics, NetworkRefusalTest,
     ::testing::Values(
         Refusal{
             "-device virtio-net-pci",
-            "netdev= is missing; for example -netdev tap,id=n0,ifname=tap0,script=no,downscript=no -device "
-            "virtio-net-pci,netdev=n0"},
+            "netdev= is missing; for example -netdev bridge,id=n0,br=br0 -device virtio-net-pci,netdev=n0"},
+        Refusal{"-nic bridge,id=a -device virtio-net-pci,netdev=a",
+                "-device virtio-net-pci,netdev=a: netdev 'a' is already used by -nic bridge,id=a; each NIC "
+                "needs a netdev of its own"},
+        Refusal{"-device virtio-net-pci,netdev=a -nic bridge,id=a",
+                "-nic bridge,id=a: netdev 'a' is already used by -device virtio-net-pci,netdev=a; each NIC "
+                "needs a netdev of its own"},
+        Refusal{"-nic bridge -device virtio-net-pci,netdev=",
+                "-device virtio-net-pci,netdev=: there is no netdev ''; add -netdev bridge,id=,br=br0"},
+        Refusal{"-nic bridge,mac=52:54:00:12:34:56 -net bridge -net nic,macaddr=52:54:00:12:34:56",
+                "-net nic,macaddr=52:54:00:12:34:56: the address 52:54:00:12:34:56 is already used by -nic "
+                "bridge,mac=52:54:00:12:34:56; give each NIC its own"},
+        Refusal{"-nic bridge,mac=1:0:0:0:0:0",
+                "mac=1:0:0:0:0:0 is a multicast address (odd first byte), which a NIC cannot have; for "
+                "example 52:54:00:12:34:56 is one"},
+        Refusal{"-nic bridge,macaddr=52:54:00:12:34:56",
+                "unknown key 'macaddr'; tapir knows type, id, br, helper, queues, down-helper, model, mac"},
         Refusal{"-netdev tap,id=net0,fd=3 -device virtio-net-pci,netdev=net1",
                 "-device virtio-net-pci,netdev=net1: there is no netdev 'net1'; did you mean 'net0'?"},
         Refusal{"-device virtio-net-pci,netdev=n0",
                 "-device virtio-net-pci,netdev=n0: there is no netdev 'n0'; add -netdev "
-                "tap,id=n0,ifname=tap0,script=no,downscript=no"},
+                "bridge,id=n0,br=br0"},
         Refusal{"-netdev tap,id=a,fd=3 -device virtio-net-pci,netdev=a -device virtio-net-device,netdev=a",
                 "-device virtio-net-device,netdev=a: netdev 'a' is already used by -device "
                 "virtio-net-pci,netdev=a; "
@@ -234,23 +259,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "52:54:00:12:34:56 is one"},
         Refusal{"-device virtio-net-pci,netdev=a,mq=on",
                 "unknown key 'mq'; tapir knows driver, netdev, mac, id"},
-        Refusal{"-net nic",
-                "-net nic: the NIC has no backend; add -net tap,ifname=tap0,script=no,downscript=no"},
+        Refusal{"-net nic", "-net nic: the NIC has no backend; add -net bridge,br=br0"},
         Refusal{
             "-net nic -net nic -net tap,fd=3",
-            "-net joins one NIC and one backend; write each further pair as -netdev tap,id=ID,... -device "
-            "virtio-net-pci,netdev=ID"}));
-
-TEST(NetworkOptionsTest, InterfaceNamesFollowTheKernelsRules) {
-  const auto with = [](const std::string& name) {
-    return refusal("-netdev tap,id=a,ifname=" + name + ",script=no,downscript=no");
-  };
-  EXPECT_EQ(with("abcdefghijklmno"), "accepted");
-  EXPECT_EQ(with("tap0.5"), "accepted");
-  for (const char* const name : {"", ".", "..", "a/b", "a:b", "abcdefghijklmnop"}) {
-    EXPECT_EQ(with(name), "ifname=" + std::string(name) + kNameRule);
-  }
-}
+            "-net joins one NIC and one backend; write each further pair as -netdev bridge,id=ID,... -device "
+            "virtio-net-pci,netdev=ID, or as -nic bridge,..."}));
 
 }  // namespace
 }  // namespace tapir::vmm

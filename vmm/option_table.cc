@@ -96,18 +96,24 @@ constexpr OptionSpec kTable[] = {
      Group::kConsole, apply_one_serial},
     {"nographic", "", "no window: always so in tapir", "", Group::kConsole, accept},
 
-    {"netdev", "tap,id=ID,ifname=NAME[,vnet_hdr=on|off],script=no,downscript=no",
-     "a tap interface of the host that exists, or that you\nmay create",
-     "tap,id=n0,ifname=tap0,script=no,downscript=no", Group::kNetwork,
-     apply_network<&NetworkOptions::add_netdev>},
+    {"netdev", "bridge,id=ID[,KEY=VALUE]... | tap,id=ID,KEY=VALUE...",
+     "a backend, which is a tap of the host.\n"
+     "bridge: the bridge helper makes one; keys br=NAME (br0\n"
+     "if not given), helper=COMMAND, queues=N and\n"
+     "down-helper=COMMAND, which runs at the end.\n"
+     "tap: one that is there, ifname=NAME[,vnet_hdr=on|off],\n"
+     "script=no,downscript=no or fd=N; or helper=COMMAND\n"
+     "with the keys of bridge",
+     "bridge,id=n0,br=br0", Group::kNetwork, apply_network<&NetworkOptions::add_netdev>},
     {"device", "virtio-net-pci|virtio-net-device,netdev=ID[,mac=MAC][,id=ID]",
      "a network card joined to the netdev, on PCI or on\nvirtio-mmio", "virtio-net-pci,netdev=n0",
      Group::kNetwork, apply_network<&NetworkOptions::add_device>},
-    {"net", "nic[,model=virtio][,macaddr=MAC] | tap,... | none",
-     "the older form: -net nic and -net tap make one pair", "nic", Group::kNetwork,
+    {"net", "bridge,... | tap,... | nic[,model=virtio][,macaddr=MAC] | none",
+     "the older form: one backend and one -net nic make a\npair", "bridge", Group::kNetwork,
      apply_network<&NetworkOptions::add_net>},
-    {"nic", "none", "no network card: also so without network options", "none", Group::kNetwork,
-     apply_network<&NetworkOptions::add_nic>},
+    {"nic", "bridge|tap[,KEY=VALUE]...[,model=virtio][,mac=MAC] | none",
+     "a backend and its card in one option. none: no card,\nas without network options", "bridge,br=br0",
+     Group::kNetwork, apply_network<&NetworkOptions::add_nic>},
 
     {"nodefaults", "", "tapir adds no default devices", "", Group::kCompatibility, accept},
     {"no-user-config", "", "tapir reads no configuration file", "", Group::kCompatibility, accept},
@@ -192,8 +198,10 @@ std::string help_text() {
   }
   text.append(
       "\n"
-      "A guest without network, on this terminal (Ctrl-A x ends it):\n"
-      "  tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m 256\n"
+      "A guest on the host's bridge br0, on this terminal (Ctrl-A x ends it):\n"
+      "  tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m 256 \\\n"
+      "    -net bridge -net nic,model=virtio\n"
+      "The bridge helper makes its tap, where root allows that: man tapir.\n"
       "\n"
       "The same on a tap of your own. As root, once:\n"
       "  ip tuntap add tap0 mode tap user YOU && ip link set tap0 up\n"
@@ -201,6 +209,9 @@ std::string help_text() {
       "  tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m 256 \\\n"
       "    -netdev tap,id=n0,ifname=tap0,script=no,downscript=no \\\n"
       "    -device virtio-net-pci,netdev=n0\n"
+      "\n"
+      "A guest without network:\n"
+      "  tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m 256\n"
       "\n"
       "Exit status: 0 powered off, 1 could not run, 4 panic, 6 triple fault,\n"
       "8 KVM error, 128+N ended by signal N. The whole story: man tapir\n");

@@ -157,7 +157,7 @@ TEST(OptionsTest, BackendWithoutNicIsAWarning) {
   EXPECT_THAT(
       run.warnings,
       ElementsAre("-netdev tap,id=n0,ifname=t0,script=no,downscript=no has no NIC and is not opened; add "
-                  "-device virtio-net-pci,netdev=ID"));
+                  "-device virtio-net-pci,netdev=n0"));
 }
 
 struct Refusal {
