@@ -65,7 +65,7 @@ Status Machine::add_platform_devices() {
 Status Machine::add_nics() {
   const NicParts parts{vm_, *routing_, lines_, doorbell_, host_.memory, memory_bus_, pci_host_};
   unsigned mmio_devices = 0;
-  for (HostNic& nic : host_.nics) {
+  for (HostNic& nic : host_.network.nics) {
     if (nic.config.model == NicModel::kVirtioNetPci) {
       TAPIR_TRY_ASSIGN(nics_.emplace_back(), PciNic::create(nic, parts));
     } else {

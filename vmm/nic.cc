@@ -13,7 +13,7 @@ namespace tapir::vmm {
 Result<std::unique_ptr<Nic>> PciNic::create(HostNic& host, const NicParts& parts) {
   const unsigned slot = parts.pci_host.free_slot();
   if (slot == PciHost::kSlots) {
-    return fail(fmt::format("NIC {}: PCI bus 0 has room for {} devices and is full", host.config.backend.id,
+    return fail(fmt::format("{}: PCI bus 0 has room for {} devices and is full", host.config.option,
                             PciHost::kSlots - 1));
   }
   std::unique_ptr<PciNic> nic(new PciNic(std::make_unique<virtio::NetDevice>(host.mac, *host.io)));

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "net/base/result.h"
+#include "net/base/unique_fd.h"
+#include "net/frame_port.h"
+#include "net/mac_address.h"
+#include "virtio/io_thread.h"
+#include "vmm/broker.h"
+#include "vmm/machine_config.h"
+
+namespace tapir::vmm {
+
+/// The host's side of a NIC: its tap, served by an I/O thread of its own.
+struct HostNic {
+  NicConfig config;
+  net::MacAddress mac;
+  net::FramePort port;                  ///< the tap, until `io` takes it
+  std::vector<UniqueFd> unused_queues;  ///< detached queues of the same tap
+  std::unique_ptr<virtio::IoThread> io;
+};
+
+/// The guest's NICs on the host, in two steps:
+///
+///     TAPIR_TRY_ASSIGN(HostNetwork network, HostNetwork::open(config));   // one thread, first of all
+///     …                                                                  // everything else that can fail
+///     TAPIR_TRY(network.start());
+///
+/// However the object or the process ends after open(), the down-helpers of its taps run: at a normal end
+/// while the taps are still there, because the broker goes before them. Control thread.
+struct HostNetwork {
+  /// Forks the broker (when there is a down-helper), settles every address, starts bridge helpers and opens
+  /// taps. Error: begins with the option at fault.
+  [[nodiscard]] static Result<HostNetwork> open(const MachineConfig& config);
+  /// Starts the I/O threads.
+  [[nodiscard]] Status start();
+
+  std::vector<HostNic> nics;
+  std::unique_ptr<Broker> broker;  ///< null when there is nothing to do at the end; after what it outlives
+};
+
+/// The address of NIC number `index` when the operator gave none: of a named VM always the same on this host
+/// and for this user (a hash of the machine's id, the user, the name and the index), else random.
+net::MacAddress default_mac(std::string_view vm_name, unsigned index);
+
+}  // namespace tapir::vmm
