@@ -45,6 +45,18 @@ struct Launch {
   std::optional<std::string> named_bridge = std::nullopt;  // by a --br= among the words of a command
 };
 
+// QEMU's rule for which helper strings are a path and which a command.
+bool is_command(std::string_view helper) {
+  return helper.find_first_of(" \t") != std::string_view::npos;
+}
+
+// The last counts, as for every option.
+std::optional<std::string> bridge_among(const std::vector<std::string>& words) {
+  const auto found = std::find_if(words.rbegin(), words.rend(),
+                                  [](const std::string& word) { return word.starts_with(kBridgeOption); });
+  return found == words.rend() ? std::nullopt : std::optional(found->substr(kBridgeOption.size()));
+}
+
 Result<Launch> plan_launch(const BridgeRequest& request) {
   if (!request.helper) {
     return Launch{{request.default_helper}, false};
@@ -53,15 +65,10 @@ Result<Launch> plan_launch(const BridgeRequest& request) {
   if (helper.empty()) {
     return fail("helper= is empty; give the path of a bridge helper, or leave it out", EINVAL);
   }
-  if (helper.find_first_of(" \t") != std::string::npos) {
+  if (is_command(helper)) {
     TAPIR_TRY_ASSIGN(std::vector<std::string> words, split_command(helper));
-    Launch launch{std::move(words), true};
-    for (const std::string_view word : launch.words) {
-      if (word.starts_with(kBridgeOption)) {
-        launch.named_bridge = word.substr(kBridgeOption.size());
-      }
-    }
-    return launch;
+    std::optional<std::string> bridge = bridge_among(words);
+    return Launch{std::move(words), true, std::move(bridge)};
   }
   // A path even without a slash, as with QEMU: only the program of a command is searched for in PATH.
   return Launch{{helper.find('/') == std::string::npos ? "./" + helper : helper}, false};
@@ -283,6 +290,14 @@ class HelperRun {
 
 std::string default_bridge_helper() {
   return TAPIR_BRIDGE_HELPER_PATH;
+}
+
+Result<std::optional<std::string>> bridge_in_helper(std::string_view helper) {
+  if (!is_command(helper)) {
+    return std::optional<std::string>();
+  }
+  TAPIR_TRY_ASSIGN(const std::vector<std::string> words, split_command(helper));
+  return bridge_among(words);
 }
 
 Result<std::vector<UniqueFd>> request_taps(const BridgeRequest& request) {

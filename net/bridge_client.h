@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "net/base/result.h"
@@ -14,6 +15,10 @@ namespace tapir::net {
 
 /// Where tapir's own bridge helper is installed.
 std::string default_bridge_helper();
+
+/// The bridge that a helper string names itself, by a --br= among the words of a command, and which counts
+/// then; nothing if it is a path or names none. Error: that of split_command(). Any thread.
+[[nodiscard]] Result<std::optional<std::string>> bridge_in_helper(std::string_view helper);
 
 /// What a NIC needs of a bridge, and from which helper.
 struct BridgeRequest {

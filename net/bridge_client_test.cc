@@ -304,5 +304,13 @@ TEST_F(BridgeClientTest, TheHelpersSignalsAreNotThoseOfTheVmm) {
   EXPECT_THAT(HelperDirectory::report(helper, "SigBlk:"), ElementsAre("0"));
 }
 
+TEST(BridgeInHelper, IsTheLastThatACommandNames) {
+  EXPECT_EQ(bridge_in_helper("/bin/helper --br=br1 '--br=br 2'").value(), "br 2");
+  EXPECT_EQ(bridge_in_helper("/bin/helper -x").value(), std::nullopt);
+  EXPECT_EQ(bridge_in_helper("/bin/helper--br=br1").value(), std::nullopt);  // a path
+  EXPECT_THAT(bridge_in_helper("/bin/helper '--br=br1").error().message(),
+              HasSubstr("without its other half"));
+}
+
 }  // namespace
 }  // namespace tapir::net

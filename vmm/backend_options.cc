@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "net/base/parse.h"
+#include "net/bridge_client.h"
 #include "net/command_runner.h"
 #include "net/interface_name.h"
 
@@ -66,14 +67,6 @@ Result<unsigned> parse_queues(const KeyValueList& keys) {
   return static_cast<unsigned>(*queues);
 }
 
-/// The bridge that a helper with arguments of its own is told there; br= does not count then.
-std::optional<std::string> bridge_in_command(const std::vector<std::string>& words) {
-  constexpr std::string_view kOption = "--br=";
-  const auto found = std::find_if(words.rbegin(), words.rend(),
-                                  [&](const std::string& word) { return word.starts_with(kOption); });
-  return found == words.rend() ? std::nullopt : std::optional(found->substr(kOption.size()));
-}
-
 /// The keys of a tap that a helper makes.
 Status parse_bridge(const KeyValueList& keys, BackendOption& option) {
   BridgeConfig bridge;
@@ -86,15 +79,13 @@ Status parse_bridge(const KeyValueList& keys, BackendOption& option) {
           "helper= is empty; give a path or a command, for example helper=/usr/lib/qemu/qemu-bridge-helper");
     }
     bridge.helper = *helper;
-    if (helper->find_first_of(" \t") != std::string_view::npos) {
-      TAPIR_TRY_ASSIGN(const auto words, net::split_command(*helper));
-      if (auto named = bridge_in_command(words)) {
-        if (keys.has("br")) {
-          option.warning = fmt::format("br={} has no effect, since the helper's own --br={} counts",
-                                       bridge.bridge, *named);
-        }
-        bridge.bridge = *std::move(named);
+    TAPIR_TRY_ASSIGN(auto named, net::bridge_in_helper(*helper));
+    if (named) {
+      if (keys.has("br")) {
+        option.warning =
+            fmt::format("br={} has no effect, since the helper's own --br={} counts", bridge.bridge, *named);
       }
+      bridge.bridge = *std::move(named);
     }
   }
   TAPIR_TRY(net::check_interface_name(bridge.bridge));

@@ -22,7 +22,6 @@
 
 #include "net/base/log.h"
 #include "net/base/open_file.h"
-#include "net/base/printable.h"
 #include "net/command_runner.h"
 
 namespace tapir::vmm {
@@ -33,9 +32,6 @@ using Clock = net::ChildProcess::Clock;
 // Those of the terminal, and those that are sent to all processes of a group or service at once. A program
 // that the broker starts has their default actions all the same.
 constexpr std::array kIgnoredSignals = {SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGHUP, SIGTERM, SIGPIPE};
-
-// Of a program name in a warning.
-constexpr std::size_t kMaxShownBytes = 512;
 
 // Shorter than the message of any command.
 constexpr std::string_view kSeal("\0", 1);
@@ -91,7 +87,7 @@ void run(const BrokerCommand& command) {
     return;
   }
   std::string what =
-      fmt::format("'{}' {}", printable(command.words[0], kMaxShownBytes),
+      fmt::format("'{}' {}", net::one_line(command.words[0]),
                   status ? status->to_string()
                          : fmt::format("did not end in {} s and was stopped", Broker::kCommandLimit.count()));
   if (const std::string words = net::one_line(child->errors()); !words.empty()) {
