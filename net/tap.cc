@@ -60,12 +60,6 @@ Status set_flags(int fd) {
 
 // The name and flags of the tap behind a descriptor of unknown origin.
 Result<ifreq> identify(int fd) {
-  if (::fcntl(fd, F_GETFD) < 0) {
-    return fail_errno(
-        fmt::format("fd={}: no descriptor with this number is open here; the program that starts tapir has "
-                    "to pass it on",
-                    fd));
-  }
   ifreq request{};
   if (::ioctl(fd, TUNGETIFF, &request) < 0) {
     if (errno == EBADFD) {
@@ -176,6 +170,18 @@ Status Tap::detach_queue(int fd) {
     return fail_errno(fmt::format("fd={}: cannot detach this queue of a multi-queue tap", fd));
   }
   return {};
+}
+
+Result<Tap> Tap::adopt_inherited(int fd, const TapOptions& options) {
+  const int flags = ::fcntl(fd, F_GETFD);
+  if (flags < 0 || (flags & FD_CLOEXEC) != 0) {
+    return fail_errno(
+        fmt::format("fd={}: no descriptor with this number is open here; the program that starts tapir has "
+                    "to pass it on",
+                    fd),
+        EBADF);
+  }
+  return adopt(fd, options);
 }
 
 FramePort Tap::into_port() && {

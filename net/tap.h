@@ -36,10 +36,15 @@ class Tap {
   /// descriptor. Errors: everything an operator can get wrong, each with its remedy.
   [[nodiscard]] static Result<Tap> open(const std::string& name, const TapOptions& options);
 
-  /// Takes over an inherited descriptor of a tap, as opened by somebody with more privilege. On success it is
-  /// owned, close-on-exec and non-blocking; on failure it stays the caller's. Its interface may be down (a
-  /// warning is printed) or in another network namespace (its MTU is then unknown).
+  /// Takes over a descriptor of a tap that came from somebody with more privilege. On success it is owned,
+  /// close-on-exec and non-blocking; on failure it stays the caller's. Its interface may be down (a warning
+  /// is printed) or in another network namespace (its MTU is then unknown).
   [[nodiscard]] static Result<Tap> adopt(int fd, const TapOptions& options);
+
+  /// The same of a descriptor that the operator named by its number and this process must have inherited. All
+  /// that it opened itself are close-on-exec, which an inherited one cannot be: to the operator they do not
+  /// exist.
+  [[nodiscard]] static Result<Tap> adopt_inherited(int fd, const TapOptions& options);
 
   const std::string& name() const { return name_; }
   const FrameIoFeatures& features() const { return features_; }

@@ -179,7 +179,6 @@ TEST_F(TapTest, EveryWrongDescriptorHasItsSentence) {
   const UniqueFd tun = attached("tun0", IFF_TUN | IFF_NO_PI);
   const UniqueFd plain = attached("t0", IFF_TAP | IFF_NO_PI);
   const UniqueFd with_header = attached("t1", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
-  EXPECT_THAT(adopt_error(9999), HasSubstr("fd=9999: no descriptor with this number is open"));
   EXPECT_THAT(adopt_error(unattached.get()), HasSubstr("no tap is attached"));
   EXPECT_THAT(adopt_error(tun.get()), HasSubstr("'tun0' is a tun"));
   EXPECT_THAT(adopt_error(plain.get(), {.vnet_header = true}), HasSubstr("vnet_hdr=on: tap 't0'"));
@@ -246,6 +245,23 @@ TEST_F(TapTest, TheOnlyQueueIsNotDetached) {
   EXPECT_THAT(
       Tap::detach_queue(fd.get()).error().message(),
       HasSubstr("fd=" + std::to_string(fd.get()) + ": cannot detach this queue of a multi-queue tap"));
+}
+
+TEST_F(TapTest, OnlyAnInheritedDescriptorGoesByItsNumber) {
+  UniqueFd fd = attached("t0", IFF_TAP | IFF_NO_PI);
+  ASSERT_TRUE(net::testing::set_link_up("t0", true));
+  ASSERT_EQ(::fcntl(fd.get(), F_SETFD, FD_CLOEXEC), 0);  // as if opened by ourselves
+  for (const int number : {fd.get(), 9999}) {
+    const auto refused = Tap::adopt_inherited(number, {});
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().message(),
+                HasSubstr("fd=" + std::to_string(number) + ": no descriptor with this number is open"));
+  }
+  ASSERT_EQ(::fcntl(fd.get(), F_SETFD, 0), 0);
+  const auto tap = Tap::adopt_inherited(fd.get(), {});
+  ASSERT_TRUE(tap) << tap.error().message();
+  EXPECT_EQ(tap->fd(), fd.release());
+  EXPECT_EQ(tap->name(), "t0");
 }
 
 // As an ordinary user, on a device node that everybody may open, as udev makes it.

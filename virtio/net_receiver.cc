@@ -18,8 +18,8 @@ constexpr unsigned kFlushEvery = 64;
 /// before they have to be moved back to the front.
 constexpr std::size_t kPieces = 4 * kMaxChainPieces;
 
-/// Ethernet header with one VLAN tag: what may come on top of the MTU.
-constexpr std::size_t kLinkHeaderBytes = 18;
+/// Ethernet header with two VLAN tags (802.1ad): what may come on top of the MTU.
+constexpr std::size_t kLinkHeaderBytes = 22;
 
 }  // namespace
 

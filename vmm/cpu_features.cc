@@ -136,16 +136,28 @@ constexpr CpuFeature kFeatures[] = {
     {"flush_l1d", 7, 0, kD, bit(28)},
     {"arch_capabilities", 7, 0, kD, bit(29)},
     // Leaf 7, subleaf 1, EAX.
+    {"sha512", 7, 1, kA, bit(0)},
+    {"sm3", 7, 1, kA, bit(1)},
+    {"sm4", 7, 1, kA, bit(2)},
     {"avx_vnni", 7, 1, kA, bit(4)},
     {"avx512_bf16", 7, 1, kA, bit(5)},
     {"fzrm", 7, 1, kA, bit(10)},
     {"fsrs", 7, 1, kA, bit(11)},
     {"fsrc", 7, 1, kA, bit(12)},
+    {"amx_fp16", 7, 1, kA, bit(21)},
+    {"avx_ifma", 7, 1, kA, bit(23)},
+    // Leaf 7, subleaf 1, EDX. Not in /proc/cpuinfo; QEMU's names.
+    {"avx_vnni_int8", 7, 1, kD, bit(4)},
+    {"avx_ne_convert", 7, 1, kD, bit(5)},
+    {"amx_complex", 7, 1, kD, bit(8)},
+    {"avx_vnni_int16", 7, 1, kD, bit(10)},
+    {"avx10", 7, 1, kD, bit(19)},
     // Leaf 0xD, subleaf 1, EAX.
     {"xsaveopt", 0xD, 1, kA, bit(0)},
     {"xsavec", 0xD, 1, kA, bit(1)},
     {"xgetbv1", 0xD, 1, kA, bit(2)},
     {"xsaves", 0xD, 1, kA, bit(3)},
+    {"xfd", 0xD, 1, kA, bit(4)},
     // KVM's own, leaf 0x40000001, EAX (Documentation/virt/kvm/x86/cpuid.rst); QEMU's names.
     {"kvmclock", 0x4000'0001, 0, kA, bit(0) | bit(3)},
     {"kvm_asyncpf", 0x4000'0001, 0, kA, bit(4)},
@@ -194,10 +206,88 @@ constexpr CpuFeature kFeatures[] = {
     {"virt_ssbd", 0x8000'0008, 0, kB, bit(25)},
 };
 
+constexpr CpuDependency kDependencies[] = {
+    // Registers of the FPU and of SSE.
+    {"mmx", "fxsr"},
+    {"mmxext", "mmx"},
+    {"3dnow", "mmx"},
+    {"3dnowext", "3dnow"},
+    {"fxsr_opt", "fxsr"},
+    {"sse", "fxsr"},
+    {"sse2", "sse"},
+    {"pni", "sse2"},
+    {"ssse3", "sse2"},
+    {"sse4_1", "sse2"},
+    {"sse4_2", "sse2"},
+    {"sse4a", "sse2"},
+    {"pclmulqdq", "sse2"},
+    {"aes", "sse2"},
+    {"sha_ni", "sse2"},
+    {"gfni", "sse2"},
+    {"xsave", "fxsr"},
+    // How they are saved, and what has registers that only XSAVE saves.
+    {"xsaveopt", "xsave"},
+    {"xsavec", "xsave"},
+    {"xgetbv1", "xsave"},
+    {"xsaves", "xsave"},
+    {"pku", "xsave"},
+    {"mpx", "xsave"},
+    {"shstk", "xsaves"},
+    {"xfd", "xsaves"},
+    {"xfd", "xgetbv1"},
+    // 256 bits.
+    {"avx", "xsave"},
+    {"fma", "avx"},
+    {"f16c", "avx"},
+    {"fma4", "avx"},
+    {"xop", "avx"},
+    {"avx2", "avx"},
+    {"vaes", "avx"},
+    {"vpclmulqdq", "avx"},
+    {"sha512", "avx"},
+    {"sm3", "avx"},
+    {"sm4", "avx"},
+    {"avx_vnni", "avx"},
+    {"avx_ifma", "avx"},
+    {"avx_vnni_int8", "avx"},
+    {"avx_vnni_int16", "avx"},
+    {"avx_ne_convert", "avx"},
+    // 512 bits.
+    {"avx512f", "avx2"},
+    {"avx512dq", "avx512f"},
+    {"avx512ifma", "avx512f"},
+    {"avx512pf", "avx512f"},
+    {"avx512er", "avx512f"},
+    {"avx512cd", "avx512f"},
+    {"avx512bw", "avx512f"},
+    {"avx512vl", "avx512f"},
+    {"avx512vbmi", "avx512f"},
+    {"avx512_4vnniw", "avx512f"},
+    {"avx512_4fmaps", "avx512f"},
+    {"avx512_vpopcntdq", "avx512f"},
+    {"avx512_vbmi2", "avx512vl"},
+    {"avx512_vnni", "avx512vl"},
+    {"avx512_bitalg", "avx512vl"},
+    {"avx512_vp2intersect", "avx512vl"},
+    {"avx512_bf16", "avx512vl"},
+    {"avx512_fp16", "avx512bw"},
+    {"avx10", "avx512f"},
+    // Tiles.
+    {"amx_tile", "xfd"},
+    {"amx_bf16", "amx_tile"},
+    {"amx_int8", "amx_tile"},
+    {"amx_fp16", "amx_tile"},
+    {"amx_complex", "amx_tile"},
+};
+
 }  // namespace
 
 std::span<const CpuFeature> cpu_features() {
   return kFeatures;
+}
+
+std::span<const CpuDependency> cpu_dependencies() {
+  return kDependencies;
 }
 
 std::optional<CpuFeature> find_cpu_feature(std::string_view name) {

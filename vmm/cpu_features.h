@@ -24,6 +24,14 @@ struct CpuFeature {
 /// and AMD's APM, volume 3, appendix E.
 std::span<const CpuFeature> cpu_features();
 
+/// A feature that a processor has only together with another: `feature` uses instructions or registers that
+/// `needs` brings. As Linux has it (arch/x86/kernel/cpu/cpuid-deps.c), and of AMD's APM, volume 3.
+struct CpuDependency {
+  std::string_view feature;
+  std::string_view needs;
+};
+std::span<const CpuDependency> cpu_dependencies();
+
 /// The feature with this name, '_' and '-' being alike as in QEMU (sse4-1, sse4_1).
 std::optional<CpuFeature> find_cpu_feature(std::string_view name);
 

@@ -37,6 +37,12 @@ constexpr std::uint32_t kEcxHypervisor = bit(31);
 constexpr std::uint32_t kEdxDs = bit(21);
 constexpr std::uint32_t kEdxHtt = bit(28);
 
+// Leaf 0xD: subleaf 1, EAX, and ECX of a component's subleaf.
+constexpr std::uint32_t kXsaveLeaf = 0xD;
+constexpr std::uint32_t kEaxXsavec = bit(1);
+constexpr std::uint32_t kEaxXsaves = bit(3);
+constexpr std::uint32_t kEcxComponentAligned = bit(1);
+
 // Leaf 0x80000001 of AMD: EDX repeats these bits of leaf 1, and ECX says that HTT means cores, not threads.
 constexpr std::uint32_t kAmdRepeatedEdx = 0x0183'F3FF;
 constexpr std::uint32_t kEcxCmpLegacy = bit(1);
@@ -77,16 +83,20 @@ void remove_leaf(CpuidTable& table, std::uint32_t leaf) {
               table.end());
 }
 
-bool has(CpuidTable& table, const CpuFeature& feature) {
-  auto* entry = find_mutable(table, feature.leaf, feature.index);
-  return entry != nullptr && (word(*entry, feature.reg) & feature.mask) == feature.mask;
+bool has(const CpuidTable& table, const CpuFeature& feature) {
+  const auto* found = find_cpuid(table, feature.leaf, feature.index);
+  if (found == nullptr) {
+    return false;
+  }
+  kvm_cpuid_entry2 entry = *found;
+  return (word(entry, feature.reg) & feature.mask) == feature.mask;
 }
 
 Result<CpuFeature> known_feature(const std::string& name) {
   if (const auto feature = find_cpu_feature(name)) {
     return *feature;
   }
-  std::string text = fmt::format("unknown CPU feature '{}'", name);
+  std::string text = fmt::format("-cpu: unknown CPU feature '{}'", name);
   if (const auto near = nearest_cpu_feature(name)) {
     text += fmt::format("; did you mean '{}'?", *near);
   }
@@ -104,38 +114,114 @@ void disable(CpuidTable& table, const CpuFeature& feature) {
   }
 }
 
-/// Which XSAVE components a feature brings (Intel SDM, volume 1, 13.1): without it, they must not be
-/// enumerated.
-void trim_xsave_components(CpuidTable& table) {
-  struct Component {
+/// Takes away what lacks a feature that it needs, and then what needs that, to the end.
+void drop_dependents(CpuidTable& table) {
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const CpuDependency& dependency : cpu_dependencies()) {
+      const CpuFeature feature = *find_cpu_feature(dependency.feature);
+      if (has(table, feature) && !has(table, *find_cpu_feature(dependency.needs))) {
+        disable(table, feature);
+        changed = true;
+      }
+    }
+  }
+}
+
+/// That nothing which the operator asked for goes with a feature that is taken away. The feature itself may
+/// be among them: as in QEMU the minus counts.
+Status check_not_needed(CpuidTable table, const std::string& name, const CpuFeature& feature,
+                        const std::vector<std::string>& enabled) {
+  disable(table, feature);
+  const CpuidTable before = table;
+  drop_dependents(table);
+  for (const std::string& other : enabled) {
+    TAPIR_TRY_ASSIGN(const CpuFeature wanted, known_feature(other));
+    if (has(before, wanted) && !has(table, wanted)) {
+      return fail(fmt::format("-cpu: +{} does not go with -{}", other, name));
+    }
+  }
+  return {};
+}
+
+/// The XSAVE components that no feature of the table uses any more (Intel SDM, volume 1, 13.1); of the first
+/// 32, which are all that KVM knows.
+std::uint32_t unused_components(const CpuidTable& table) {
+  struct Use {
     const char* feature;
     std::uint32_t components;
   };
-  constexpr std::array kComponents{Component{"avx", bit(2)}, Component{"mpx", bit(3) | bit(4)},
-                                   Component{"avx512f", bit(5) | bit(6) | bit(7)}, Component{"pku", bit(9)},
-                                   Component{"amx_tile", bit(17) | bit(18)}};
-  const auto* features = find_cpuid(table, 1);
-  if (features != nullptr && (features->ecx & kEcxXsave) == 0) {
-    remove_leaf(table, 0xD);
-    return;
-  }
-  auto* xsave = find_mutable(table, 0xD);
-  if (xsave == nullptr) {
-    return;
-  }
-  std::uint32_t gone = 0;
-  for (const Component& component : kComponents) {
-    if (!has(table, *find_cpu_feature(component.feature))) {
-      gone |= component.components;
+  constexpr std::array kUses{Use{"avx", bit(2)},
+                             Use{"mpx", bit(3) | bit(4)},
+                             Use{"avx512f", bit(5) | bit(6) | bit(7)},
+                             Use{"pku", bit(9)},
+                             Use{"shstk", bit(11) | bit(12)},
+                             Use{"ibt", bit(11) | bit(12)},
+                             Use{"amx_tile", bit(17) | bit(18)}};
+  std::uint32_t known = 0;
+  std::uint32_t used = 0;
+  for (const Use& use : kUses) {
+    known |= use.components;
+    if (has(table, *find_cpu_feature(use.feature))) {
+      used |= use.components;
     }
   }
-  xsave->eax &= ~gone;
+  return known & ~used;
+}
+
+/// Bytes of an XSAVE area with these components: in the standard form up to the end of the last, compacted
+/// with one behind the other (Intel SDM, volume 1, 13.4.2 and 13.4.3).
+std::uint32_t xsave_bytes(const CpuidTable& table, std::uint32_t components, bool compacted) {
+  constexpr std::uint32_t kLegacyAndHeader = 512 + 64;
+  constexpr std::uint32_t kAlignment = 64;
+  std::uint32_t bytes = kLegacyAndHeader;
+  for (std::uint32_t index = 2; index < 32; ++index) {
+    const auto* component = find_cpuid(table, kXsaveLeaf, index);
+    if ((components & bit(index)) == 0 || component == nullptr) {
+      continue;
+    }
+    if (!compacted) {
+      bytes = std::max(bytes, component->ebx + component->eax);
+      continue;
+    }
+    const bool aligned = (component->ecx & kEcxComponentAligned) != 0;
+    bytes = (aligned ? (bytes + kAlignment - 1) / kAlignment * kAlignment : bytes) + component->eax;
+  }
+  return bytes;
+}
+
+/// Makes leaf 0xD tell of the components that are left, and of the room that they take. KVM puts the sizes of
+/// those that a guest has enabled into EBX when it enables them; until then EBX has those of all, as in KVM's
+/// own list.
+void trim_xsave_components(CpuidTable& table) {
+  const auto* features = find_cpuid(table, 1);
+  if (features != nullptr && (features->ecx & kEcxXsave) == 0) {
+    remove_leaf(table, kXsaveLeaf);
+    return;
+  }
+  std::uint32_t gone = unused_components(table);
+  const auto* extensions = find_cpuid(table, kXsaveLeaf, 1);
+  const bool has_xsaves = extensions != nullptr && (extensions->eax & kEaxXsaves) != 0;
+  if (extensions != nullptr && !has_xsaves) {
+    gone |= extensions->ecx;  // supervisor components, which XSAVES alone saves
+  }
   table.erase(std::remove_if(table.begin(), table.end(),
                              [gone](const auto& entry) {
-                               return entry.function == 0xD && entry.index >= 2 && entry.index < 32 &&
+                               return entry.function == kXsaveLeaf && entry.index >= 2 && entry.index < 32 &&
                                       (gone & bit(entry.index)) != 0;
                              }),
               table.end());
+  auto* user = find_mutable(table, kXsaveLeaf, 0);
+  if (user == nullptr) {
+    return;
+  }
+  user->eax &= ~gone;
+  user->ebx = user->ecx = xsave_bytes(table, user->eax, false);
+  if (auto* supervisor = find_mutable(table, kXsaveLeaf, 1)) {
+    supervisor->ecx &= ~gone;
+    const bool has_compacted = has_xsaves || (supervisor->eax & kEaxXsavec) != 0;
+    supervisor->ebx = has_compacted ? xsave_bytes(table, user->eax | supervisor->ecx, true) : 0;
+  }
 }
 
 /// Without a PMU (leaf 0xA, version 0) a guest must not be told of what belongs to one: it would use its
@@ -238,13 +324,15 @@ Result<CpuidTable> machine_cpuid(std::span<const kvm_cpuid_entry2> supported, bo
   for (const std::string& name : config.enable) {
     TAPIR_TRY_ASSIGN(const CpuFeature feature, known_feature(name));
     if (!has(table, feature)) {
-      return fail(fmt::format("this host cannot give a guest the CPU feature '{}'", name));
+      return fail(fmt::format("-cpu: this host cannot give a guest the feature '{}'", name));
     }
   }
   for (const std::string& name : config.disable) {
     TAPIR_TRY_ASSIGN(const CpuFeature feature, known_feature(name));
+    TAPIR_TRY(check_not_needed(table, name, feature, config.enable));
     disable(table, feature);
   }
+  drop_dependents(table);
   drop_absent_pmu(table);
   trim_xsave_components(table);
   return table;

@@ -23,9 +23,9 @@ const kvm_cpuid_entry2* find_cpuid(std::span<const kvm_cpuid_entry2> table, std:
 /// What every vCPU of the machine has in common: all that KVM supports here (its own leaves at 0x40000000
 /// too: a guest without kvmclock loses time), the hypervisor bit, x2APIC and, if `tsc_deadline_timer`, the
 /// timer that KVM leaves out of its list because both come with the in-kernel LAPIC (api.rst, 9.1
-/// KVM_GET_SUPPORTED_CPUID issues); then `config`'s changes. Performance counters and XSAVE components that
-/// the result has no feature for are gone. Error: a feature that tapir does not know (names the nearest), or
-/// `+feature` that the host lacks.
+/// KVM_GET_SUPPORTED_CPUID issues); then `config`'s changes. What needs a feature that is gone, performance
+/// counters without a PMU and XSAVE components that nothing uses are gone too. Error: a feature that tapir
+/// does not know (names the nearest), `+feature` that the host lacks or that needs one which is taken away.
 [[nodiscard]] Result<CpuidTable> machine_cpuid(std::span<const kvm_cpuid_entry2> supported,
                                                bool tsc_deadline_timer, const CpuConfig& config);
 

@@ -49,9 +49,11 @@ CpuidTable intel_host() {
       entry(0xA, 0x0830'0802, 0, 0, 0x603),
       subleaf(0xB, 0, 1, 2, 0x100, 23),
       subleaf(0xD, 0, 0x2E7, 0xA88, 0xA88),
-      subleaf(0xD, 1, 0xF),
+      subleaf(0xD, 1, 0xF, 0x988),
       subleaf(0xD, 2, 0x100, 0x240),
       subleaf(0xD, 5, 0x40, 0x440),
+      subleaf(0xD, 6, 0x200, 0x480),
+      subleaf(0xD, 7, 0x400, 0x680),
       subleaf(0xD, 9, 8, 0xA80),
       subleaf(7, 0, 1, 0xF1BF'27EB, 0x1A41'5F6E, 0xAC00'4410),
       subleaf(7, 1, 0x30),
@@ -105,7 +107,7 @@ TEST(MachineCpuid, KeepsKvmsOwnLeaves) {
 
 TEST(MachineCpuid, TakesFeaturesAway) {
   const auto table = machine(intel_host(), {{}, {"avx512f", "x2apic", "kvmclock", "sse4-1"}});
-  EXPECT_EQ(leaf(table, 7).ebx, 0xF1BF'27EBU & ~(1U << 16));
+  EXPECT_EQ(leaf(table, 7).ebx, 0xF1BF'27EBU & ~0xD023'0000U) << "and all of AVX-512";
   EXPECT_EQ(leaf(table, 1).ecx & (1U << 21 | 1U << 19), 0U);
   EXPECT_EQ(leaf(table, 0x4000'0001).eax, 0x0100'7EF2U);
 }
@@ -119,12 +121,89 @@ TEST(MachineCpuid, TakesTheRegistersOfAFeatureAwayWithIt) {
   EXPECT_EQ(leaf(machine(intel_host()), 0xD).eax, 0x2E7U);
 }
 
-TEST(MachineCpuid, HasNoXsaveLeafWithoutXsave) {
-  EXPECT_EQ(find_cpuid(machine(intel_host(), {{}, {"xsave"}}), 0xD), nullptr);
+TEST(MachineCpuid, CountsTheRoomOfTheRegistersThatAreLeft) {
+  const auto all = machine(intel_host());
+  EXPECT_EQ(leaf(all, 0xD).ebx, 0xA88U);
+  EXPECT_EQ(leaf(all, 0xD).ecx, 0xA88U);
+  EXPECT_EQ(leaf(all, 0xD, 1).ebx, 0x988U);
+  const auto table = machine(intel_host(), {{}, {"avx512f", "pku"}});
+  EXPECT_EQ(leaf(table, 0xD).ebx, 0x340U);
+  EXPECT_EQ(leaf(table, 0xD).ecx, 0x340U);
+  EXPECT_EQ(leaf(table, 0xD, 1).ebx, 0x340U);
+  // Not compacted, each component keeps its place, whatever is missing before it.
+  const auto with_gap = machine(intel_host(), {{}, {"avx"}});
+  EXPECT_EQ(leaf(with_gap, 0xD).eax, 0x203U);
+  EXPECT_EQ(leaf(with_gap, 0xD).ecx, 0xA88U);
+  EXPECT_EQ(leaf(with_gap, 0xD, 1).ebx, 0x248U);
+}
+
+TEST(MachineCpuid, AlignsCompactedRegistersThatWantIt) {
+  CpuidTable host = intel_host();
+  for (auto& entry : host) {
+    if (entry.function == 0xD && entry.index == 9) {
+      entry.ecx = 2;
+      entry.eax = 0x20;
+    } else if (entry.function == 0xD && entry.index == 5) {
+      entry.eax = 8;
+    }
+  }
+  EXPECT_EQ(leaf(machine(host), 0xD, 1).ebx, 0x9A0U) << "0x948 rounded up, and 0x20 more";
+}
+
+TEST(MachineCpuid, KeepsSupervisorRegistersOnlyForWhatUsesThem) {
+  CpuidTable host = intel_host();
+  host.push_back(subleaf(0xD, 11, 0x10, 0, 1));
+  host.push_back(subleaf(0xD, 12, 0x18, 0, 1));
+  for (auto& entry : host) {
+    if (entry.function == 0xD && entry.index == 1) {
+      entry.ecx = 0x1800;
+    } else if (entry.function == 7 && entry.index == 0) {
+      entry.ecx |= 1U << 7;   // shstk
+      entry.edx |= 1U << 20;  // ibt
+    }
+  }
+  for (const CpuConfig& config : {CpuConfig{}, CpuConfig{{}, {"shstk"}}, CpuConfig{{}, {"ibt"}}}) {
+    EXPECT_EQ(leaf(machine(host, config), 0xD, 1).ecx, 0x1800U);
+    EXPECT_EQ(leaf(machine(host, config), 0xD, 1).ebx, 0x9B0U);
+  }
+  EXPECT_EQ(leaf(machine(host), 0xD).ecx, 0xA88U) << "only XSAVES stores them";
+  for (const CpuConfig& config : {CpuConfig{{}, {"shstk", "ibt"}}, CpuConfig{{}, {"xsaves"}}}) {
+    const auto table = machine(host, config);
+    EXPECT_EQ(leaf(table, 0xD, 1).ecx, 0U);
+    EXPECT_EQ(leaf(table, 0xD, 1).ebx, 0x988U);
+    EXPECT_EQ(find_cpuid(table, 0xD, 11), nullptr);
+    EXPECT_EQ(find_cpuid(table, 0xD, 12), nullptr);
+  }
+  EXPECT_EQ(leaf(machine(host, {{}, {"xsavec", "xsaves"}}), 0xD, 1).ebx, 0U);
+}
+
+TEST(MachineCpuid, TakesAwayWhatNeedsAvx) {
+  const auto table = machine(intel_host(), {{}, {"avx"}});
+  EXPECT_EQ(leaf(table, 1).ecx, (0xF7FA'3223U | 1U << 21) & ~(1U << 12 | 1U << 28 | 1U << 29));
+  EXPECT_EQ(leaf(table, 7).ebx & 0xF023'0020, 0x2000'0000U) << "of avx2 and avx512, SHA alone is left";
+  EXPECT_EQ(leaf(table, 7).ecx, 0x1A41'5F6EU & ~0x5E42U);
+  EXPECT_EQ(leaf(table, 7, 1).eax, 0U);
+  EXPECT_EQ(leaf(machine(intel_host()), 7, 1).eax, 0x30U);
+}
+
+TEST(MachineCpuid, TakesAwayWhatNeedsXsave) {
+  const auto table = machine(intel_host(), {{}, {"xsave"}});
+  EXPECT_EQ(find_cpuid(table, 0xD), nullptr);
+  EXPECT_EQ(leaf(table, 1).ecx & (1U << 12 | 1U << 26 | 1U << 28 | 1U << 29), 0U);
+  EXPECT_EQ(leaf(table, 7).ebx & 1U << 5, 0U);
+  EXPECT_EQ(leaf(table, 7).ecx & 1U << 3, 0U) << "pku";
+}
+
+TEST(MachineCpuid, RefusesToGiveAFeatureWithoutWhatItNeeds) {
+  const auto table = machine_cpuid(intel_host(), true, {{"avx2"}, {"xsave"}});
+  ASSERT_FALSE(table.has_value());
+  EXPECT_EQ(table.error().message(), "-cpu: +avx2 does not go with -xsave");
+  EXPECT_TRUE(machine_cpuid(intel_host(), true, {{"avx2"}, {"avx2"}}).has_value()) << "the minus counts";
 }
 
 TEST(MachineCpuid, TakesAwayTheSecondPlaceOfABitOnAmd) {
-  EXPECT_EQ(leaf(machine(amd_host(), {{}, {"mmx"}}), 0x8000'0001).edx, 0x2FD3'FBFFU & ~(1U << 23));
+  EXPECT_EQ(leaf(machine(amd_host(), {{}, {"mmx"}}), 0x8000'0001).edx, 0x2FD3'FBFFU & ~(1U << 23 | 1U << 22))
+      << "and mmxext";
   EXPECT_EQ(leaf(machine(intel_host(), {{}, {"mmx"}}), 0x8000'0001).edx, 0x2C10'0800U);
 }
 
@@ -136,7 +215,7 @@ TEST(MachineCpuid, AcceptsAFeatureThatTheHostHas) {
 TEST(MachineCpuid, RefusesAFeatureThatTheHostLacks) {
   const auto table = machine_cpuid(intel_host(), true, {{"svm"}, {}});
   ASSERT_FALSE(table.has_value());
-  EXPECT_EQ(table.error().message(), "this host cannot give a guest the CPU feature 'svm'");
+  EXPECT_EQ(table.error().message(), "-cpu: this host cannot give a guest the feature 'svm'");
 }
 
 TEST(MachineCpuid, DisablingWhatTheHostLacksIsHarmless) {
@@ -147,7 +226,7 @@ TEST(MachineCpuid, NamesTheNearestFeatureOfATypingError) {
   for (const CpuConfig& config : {CpuConfig{{"avx512ff"}, {}}, CpuConfig{{}, {"avx512ff"}}}) {
     const auto table = machine_cpuid(intel_host(), true, config);
     ASSERT_FALSE(table.has_value());
-    EXPECT_THAT(table.error().message(), HasSubstr("unknown CPU feature 'avx512ff'; did you mean 'avx512f'"));
+    EXPECT_EQ(table.error().message(), "-cpu: unknown CPU feature 'avx512ff'; did you mean 'avx512f'?");
   }
 }
 
@@ -237,6 +316,14 @@ TEST(CpuFeatures, HaveDistinctNames) {
     EXPECT_NE(feature.mask, 0U) << feature.name;
   }
   EXPECT_GT(names.size(), 60U);
+}
+
+TEST(CpuFeatures, DependOnFeaturesThatThereAre) {
+  for (const CpuDependency& dependency : cpu_dependencies()) {
+    EXPECT_TRUE(find_cpu_feature(dependency.feature).has_value()) << dependency.feature;
+    EXPECT_TRUE(find_cpu_feature(dependency.needs).has_value()) << dependency.needs;
+  }
+  EXPECT_GT(cpu_dependencies().size(), 40U);
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ Result<net::Tap> open_tap(HostNic& nic, Broker* broker) {
     return request_tap(nic, broker);
   }
   const net::TapOptions options{config.vnet_header};
-  return config.fd ? net::Tap::adopt(*config.fd, options) : net::Tap::open(config.ifname, options);
+  return config.fd ? net::Tap::adopt_inherited(*config.fd, options) : net::Tap::open(config.ifname, options);
 }
 
 }  // namespace

@@ -31,8 +31,8 @@ Status open_serial(const SerialConfig& config, HostResources& host) {
   if (config.kind == SerialConfig::Kind::kStdio) {
     fd = STDOUT_FILENO;
   } else if (config.kind == SerialConfig::Kind::kFile) {
-    TAPIR_TRY_ASSIGN(host.serial_file, open_serial_file(config.path));
-    fd = host.serial_file.get();
+    TAPIR_TRY_ASSIGN(host.serial_file, SerialFile::open(config.path));
+    fd = host.serial_file->fd();
   } else {
     return {};
   }

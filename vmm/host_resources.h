@@ -11,6 +11,7 @@
 #include "vmm/host_network.h"
 #include "vmm/kvm.h"
 #include "vmm/machine_config.h"
+#include "vmm/serial_file.h"
 #include "vmm/serial_output.h"
 
 namespace tapir::vmm {
@@ -26,7 +27,7 @@ struct HostResources {
   virtio::GuestMemory memory;
   EventFd serial_input_space;  ///< the guest has read from a serial port that was full
   UniqueFd rtc_timer;
-  UniqueFd serial_file;                         ///< of `-serial file:`
+  std::unique_ptr<SerialFile> serial_file;      ///< of `-serial file:`, else null; to be committed
   std::unique_ptr<SerialOutput> serial_output;  ///< null when the port's output goes nowhere
   HostNetwork network;
 };

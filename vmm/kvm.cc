@@ -92,10 +92,16 @@ std::string permission_remedy(const std::string& path, const struct stat& status
     return fmt::format("it belongs to group {}: run \"sudo usermod -aG {} $USER\" and log in again", group,
                        group);
   }
+  std::string cause = "its group gives no access";
+  if (group_may) {
+    // Nobody should join group root, and usermod wants a name.
+    cause = group.empty()
+                ? fmt::format("this user is not in its group {}, which has no name here", status.st_gid)
+                : fmt::format("this user is not in its group {}", group);
+  }
   // An ACL entry is the narrowest grant; chmod is what works where the acl tools are not installed.
-  return fmt::format(
-      "its group gives no access: run \"sudo setfacl -m u:$USER:rw {}\" or \"sudo chmod 0666 {}\"", path,
-      path);
+  return fmt::format("{}: run \"sudo setfacl -m u:$USER:rw {}\" or \"sudo chmod 0666 {}\"", cause, path,
+                     path);
 }
 
 std::string missing_device_remedy(std::string_view cpu_flags) {

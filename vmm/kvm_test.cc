@@ -14,6 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::KvmGuest;
+using ::testing::StartsWith;
 
 std::size_t open_descriptors() {
   DIR* directory = ::opendir("/proc/self/fd");
@@ -44,6 +45,15 @@ TEST(KvmOpen, GrantsTheUserWhenNoGroupMay) {
       << "never joins root";
   EXPECT_THAT(permission_remedy("/dev/kvm", owned_by(109, 0640), "kvm"), HasSubstr(command));
   EXPECT_THAT(permission_remedy("/dev/kvm", owned_by(4711, 0660), ""), HasSubstr(command));
+}
+
+TEST(KvmOpen, SaysWhyTheGroupDoesNotHelp) {
+  EXPECT_THAT(permission_remedy("/dev/kvm", owned_by(109, 0640), "kvm"),
+              StartsWith("its group gives no access: run "));
+  EXPECT_THAT(permission_remedy("/dev/kvm", owned_by(0, 0660), "root"),
+              StartsWith("this user is not in its group root: run "));
+  EXPECT_THAT(permission_remedy("/dev/kvm", owned_by(4711, 0660), ""),
+              StartsWith("this user is not in its group 4711, which has no name here: run "));
 }
 
 TEST(KvmOpen, NamesTheModuleOfTheProcessor) {

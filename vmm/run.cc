@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/run.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
@@ -40,7 +41,7 @@ class GuestRun {
     if (config_.serial.kind == SerialConfig::Kind::kStdio) {
       TAPIR_TRY(open_terminal());
     }
-    return {};
+    return host_->serial_file ? host_->serial_file->commit() : Status();
   }
 
   Result<int> run() {
@@ -114,10 +115,22 @@ class GuestRun {
 
   int finish(const Machine::Outcome& outcome) {
     terminal_.reset();
+    report_lost_output();
     if (!outcome.detail.empty()) {
       log(LogLevel::kError, outcome.detail);
     }
     return exit_status(outcome.reason, signal_);
+  }
+
+  void report_lost_output() {
+    if (!host_->serial_output) {
+      return;
+    }
+    host_->serial_output->finish();
+    if (const SerialLoss loss = host_->serial_output->loss(); loss.bytes != 0) {
+      log(LogLevel::kWarning,
+          fmt::format("{} bytes of the guest's serial output were lost: {}", loss.bytes, loss.reason));
+    }
   }
 
   const MachineConfig& config_;

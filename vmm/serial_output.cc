@@ -19,7 +19,6 @@
 #include <vector>
 
 #include "net/base/event_fd.h"
-#include "net/base/open_file.h"
 
 namespace tapir::vmm {
 namespace {
@@ -47,13 +46,13 @@ class SerialOutput::State {
   bool flush(milliseconds limit);
   /// Tells the thread to end and returns whether it has.
   bool stop();
-  std::uint64_t lost() const;
+  SerialLoss loss() const;
 
   void run();  ///< the thread
 
  private:
   std::span<const std::byte> take_piece(std::span<std::byte, kPieceBytes> into);
-  std::size_t write_piece(std::span<const std::byte> piece) const;
+  std::size_t write_piece(std::span<const std::byte> piece, int& error) const;
   bool wait_writable() const;
   void pause() const;
 
@@ -70,7 +69,9 @@ class SerialOutput::State {
   unsigned flushers_ = 0;
   bool stopping_ = false;
   bool ended_ = false;
-  std::uint64_t lost_ = 0;
+  std::uint64_t unread_ = 0;   ///< lost because the ring was full, or not empty at the end
+  std::uint64_t refused_ = 0;  ///< lost because write(2) failed
+  int error_ = 0;              ///< the last of write(2)
 };
 
 void SerialOutput::State::put(std::span<const std::byte> bytes) {
@@ -82,7 +83,7 @@ void SerialOutput::State::put(std::span<const std::byte> bytes) {
   std::copy_n(fits.begin(), until_wrap, ring_.begin() + static_cast<std::ptrdiff_t>(tail));
   std::copy(fits.begin() + static_cast<std::ptrdiff_t>(until_wrap), fits.end(), ring_.begin());
   used_ += fits.size();
-  lost_ += bytes.size() - fits.size();
+  unread_ += bytes.size() - fits.size();
   const bool piece_complete = before < kPieceBytes && used_ >= kPieceBytes;
   if ((before == 0 && used_ > 0) || piece_complete) {
     work_.notify_one();
@@ -104,12 +105,25 @@ bool SerialOutput::State::stop() {
   stopping_ = true;
   work_.notify_one();
   stop_event_.signal();
-  return progress_.wait_for(lock, kEndTime, [this] { return ended_; });
+  if (progress_.wait_for(lock, kEndTime, [this] { return ended_; })) {
+    return true;
+  }
+  // Inside write(2). What it writes of its piece in the end nobody will know.
+  unread_ += used_ + in_flight_;
+  used_ = 0;
+  return false;
 }
 
-std::uint64_t SerialOutput::State::lost() const {
+SerialLoss SerialOutput::State::loss() const {
   const std::lock_guard lock(mutex_);
-  return lost_;
+  SerialLoss loss{unread_ + refused_, {}};
+  if (refused_ != 0) {
+    loss.reason = std::strerror(error_);  // NOLINT(concurrency-mt-unsafe): glibc's is thread-safe
+  }
+  if (unread_ != 0) {
+    loss.reason += refused_ != 0 ? ", and its reader was too slow" : "its reader was too slow";
+  }
+  return loss;
 }
 
 void SerialOutput::State::run() {
@@ -123,13 +137,15 @@ void SerialOutput::State::run() {
     }
     const auto piece = take_piece(buffer);
     lock.unlock();
-    const std::size_t unwritten = write_piece(piece);
+    int error = 0;
+    const std::size_t unwritten = write_piece(piece, error);
     lock.lock();
     in_flight_ = 0;
-    lost_ += unwritten;
+    (error != 0 ? refused_ : unread_) += unwritten;
+    error_ = error != 0 ? error : error_;
     progress_.notify_all();
   }
-  lost_ += used_;
+  unread_ += used_;
   used_ = 0;
   ended_ = true;
   progress_.notify_all();
@@ -143,8 +159,9 @@ std::span<const std::byte> SerialOutput::State::take_piece(std::span<std::byte, 
   return into.first(in_flight_);
 }
 
-/// Returns how many bytes of it were lost: those that the descriptor refused, or that were left on stop().
-std::size_t SerialOutput::State::write_piece(std::span<const std::byte> piece) const {
+/// Returns how many bytes of it were lost: those that the descriptor refused, with the `error`, or that were
+/// left on stop().
+std::size_t SerialOutput::State::write_piece(std::span<const std::byte> piece, int& error) const {
   while (!piece.empty() && wait_writable()) {
     const ssize_t written = ::write(fd_.get(), piece.data(), piece.size());
     if (written > 0) {
@@ -152,6 +169,7 @@ std::size_t SerialOutput::State::write_piece(std::span<const std::byte> piece) c
     } else if (written < 0 && errno == EAGAIN) {
       pause();  // the descriptor was non-blocking when it came
     } else if (written == 0 || errno != EINTR) {
+      error = written == 0 ? EIO : errno;
       break;  // ENOSPC, EFBIG, EPIPE, EIO: later bytes get their own try, since space and readers may come
               // back
     }
@@ -208,6 +226,13 @@ SerialOutput::SerialOutput(std::shared_ptr<State> state, std::thread writer)
     : state_(std::move(state)), writer_(std::move(writer)) {}
 
 SerialOutput::~SerialOutput() {
+  finish();
+}
+
+void SerialOutput::finish() {
+  if (!writer_.joinable()) {
+    return;
+  }
   flush(kFlushTime);
   if (state_->stop()) {
     writer_.join();
@@ -225,16 +250,8 @@ bool SerialOutput::flush(milliseconds limit) {
   return state_->flush(limit);
 }
 
-std::uint64_t SerialOutput::lost_bytes() const {
-  return state_->lost();
-}
-
-Result<UniqueFd> open_serial_file(const std::string& path) {
-  auto file = open_file(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY, 0666);
-  if (!file) {
-    return tl::unexpected<Error>(std::move(file).error().with_context("-serial file"));
-  }
-  return file;
+SerialLoss SerialOutput::loss() const {
+  return state_->loss();
 }
 
 }  // namespace tapir::vmm

@@ -15,6 +15,12 @@
 
 namespace tapir::vmm {
 
+/// What a guest printed and will never be written.
+struct SerialLoss {
+  std::uint64_t bytes = 0;
+  std::string reason;  ///< the end of a sentence; empty when nothing was lost
+};
+
 /// What a guest prints, on its way to a file, a pipe or a terminal: a ring of kRingBytes, emptied by a thread
 /// of its own. Whatever the consumer does (reads slowly, stops, closes, has no space left), put() neither
 /// waits nor grows: bytes that find the ring full, or that the descriptor refuses, are dropped and counted.
@@ -29,7 +35,7 @@ namespace tapir::vmm {
 class SerialOutput final : public SerialSink {
  public:
   static constexpr std::size_t kRingBytes = std::size_t{256} * 1024;
-  /// How long the destructor waits for a consumer that does not read.
+  /// How long finish() waits for a consumer that does not read.
   static constexpr std::chrono::milliseconds kFlushTime{1000};
 
   /// Error: `fd` is not open, or the host has no eventfd or thread left.
@@ -37,8 +43,6 @@ class SerialOutput final : public SerialSink {
 
   SerialOutput(const SerialOutput&) = delete;
   SerialOutput& operator=(const SerialOutput&) = delete;
-  /// flush(kFlushTime); then the thread ends. One that hangs inside write(2) is abandoned: it touches neither
-  /// this object nor the descriptor again.
   ~SerialOutput() override;
 
   void put(std::span<const std::byte> bytes) override;
@@ -47,8 +51,13 @@ class SerialOutput final : public SerialSink {
   /// reached. Any thread.
   bool flush(std::chrono::milliseconds limit);
 
-  /// Bytes that were put and will never be written. Any thread.
-  std::uint64_t lost_bytes() const;
+  /// flush(kFlushTime); then the thread ends. One that hangs inside write(2) is abandoned: it touches neither
+  /// this object nor the descriptor again. Nothing may be put afterwards. The destructor calls it if nobody
+  /// did.
+  void finish();
+
+  /// What was lost so far; after finish() all that was. Any thread.
+  SerialLoss loss() const;
 
  private:
   class State;
@@ -57,8 +66,5 @@ class SerialOutput final : public SerialSink {
   std::shared_ptr<State> state_;  ///< shared with the thread, which may have to be abandoned
   std::thread writer_;
 };
-
-/// `-serial file:PATH`: creates the file, or empties it. Error: names the path.
-[[nodiscard]] Result<UniqueFd> open_serial_file(const std::string& path);
 
 }  // namespace tapir::vmm

@@ -115,7 +115,7 @@ void Terminal::on_readable() {
 
 void Terminal::on_bytes(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    if (!options_.escapes) {
+    if (!options_.escapes || !raw_) {
       pending_.insert(pending_.end(), bytes.begin(), bytes.end());
       break;
     }

@@ -19,7 +19,7 @@ namespace tapir::vmm {
 
 struct TerminalOptions {
   bool keep_signals = false;  ///< Ctrl-C ends tapir instead of reaching the guest
-  bool escapes = true;        ///< Ctrl-A is tapir's
+  bool escapes = true;        ///< Ctrl-A is tapir's, on a terminal; elsewhere it is a byte like any other
 };
 
 /// The operator's keyboard as the guest's serial input: standard input, in raw mode if it is a terminal, read

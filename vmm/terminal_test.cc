@@ -162,6 +162,20 @@ TEST_F(TerminalTest, ReadsAPipeToItsEndAndGoesOn) {
   EXPECT_EQ(input_, "end");
 }
 
+// Files and pipes carry data, in which a byte 0x01 means nothing.
+TEST_F(TerminalTest, TakesNoEscapesFromAPipe) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  const UniqueFd out(ends[0]);
+  const UniqueFd in(ends[1]);
+  open(out.get(), pty_.program_side.get());
+  wanted_ = 7;
+  type(in.get(), "ab\x01xc\x01h");
+  ASSERT_TRUE(loop_->run().has_value());
+  EXPECT_EQ(input_, "ab\x01xc\x01h");
+  EXPECT_FALSE(quit_);
+}
+
 TEST_F(TerminalTest, HoldsAPipeBackInsteadOfDroppingInput) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);

@@ -25,7 +25,8 @@ constexpr std::uint64_t kSectorBytes = 512;
 constexpr std::uint64_t kEntry64Offset = 0x200;
 constexpr std::uint32_t kMaxAlignment = 1U << 30U;
 
-static_assert(kHeaderOffset == 0x1F1 && kMagicOffset == 0x202 && kInitSizeEnd == 0x264);
+static_assert(kHeaderOffset == 0x1F1 && kMagicOffset == 0x202 && kInitSizeEnd == 0x264 &&
+              kVersionOffset == kMinBzImageBytes);
 
 /// The header as far as the file says that it has one; later fields are 0.
 Result<setup_header> read_header(const ImageFile& file) {
@@ -73,10 +74,10 @@ Status check_header(const ImageFile& file, const setup_header& header) {
 
 Result<bool> is_bzimage(const ImageFile& file) {
   TAPIR_TRY_ASSIGN(const std::uint64_t size, file.size());
-  if (size < kVersionOffset) {
+  if (size < kMinBzImageBytes) {
     return false;
   }
-  std::array<std::byte, kVersionOffset> sector;
+  std::array<std::byte, kMinBzImageBytes> sector;
   TAPIR_TRY(file.read(0, sector));
   std::uint16_t boot_flag = 0;
   std::uint32_t magic = 0;

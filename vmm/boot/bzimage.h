@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+
 #include "net/base/result.h"
 #include "vmm/boot/kernel_image.h"
 
 namespace tapir::vmm::boot {
+
+/// A shorter file ends before what is_bzimage() looks at.
+inline constexpr std::uint64_t kMinBzImageBytes = 0x206;
 
 /// Whether the file has the boot sector signature and "HdrS" of a Linux x86 kernel.
 [[nodiscard]] Result<bool> is_bzimage(const ImageFile& file);

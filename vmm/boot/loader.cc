@@ -49,10 +49,9 @@ constexpr std::array<KnownFormat, 7> kKnownFormats = {{{"\x1F\x8B", "gzip", true
 /// Says what the file is instead of a kernel, as far as its first bytes tell.
 tl::unexpected<Error> not_a_kernel(const ImageFile& file) {
   std::array<char, 8> start{};
-  if (const auto size = file.size()) {
-    TAPIR_TRY(file.read(
-        0, std::as_writable_bytes(std::span(start)).first(std::min<std::uint64_t>(*size, start.size()))));
-  }
+  TAPIR_TRY_ASSIGN(const std::uint64_t size, file.size());
+  TAPIR_TRY(file.read(
+      0, std::as_writable_bytes(std::span(start)).first(std::min<std::uint64_t>(size, start.size()))));
   const std::string_view text(start.data(), start.size());
   for (const KnownFormat& format : kKnownFormats) {
     if (text.substr(0, format.magic.size()) != format.magic) {
@@ -61,6 +60,11 @@ tl::unexpected<Error> not_a_kernel(const ImageFile& file) {
     if (format.compressed) {
       return fail(fmt::format("{} is compressed with {}; uncompress it first, or use the bzImage (vmlinuz)",
                               file.label(), format.name));
+    }
+    if (size < kMinBzImageBytes) {
+      // Kernels begin like this too.
+      return fail(fmt::format("{} is truncated: it has {} bytes and not even the whole header of a kernel",
+                              file.label(), size));
     }
     return fail(fmt::format("{} is an {} without the Linux/x86 boot header; use an x86-64 bzImage (vmlinuz)",
                             file.label(), format.name));

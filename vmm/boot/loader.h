@@ -22,8 +22,9 @@ struct LoadParameters {
 /// the boot CPU enters it. Finds out itself whether the kernel is a bzImage, a PVH or a plain 64-bit ELF.
 ///
 /// Called at the start and again at each reboot, on the control thread while no vCPU runs; memory must read
-/// as zero (fresh, or GuestMemory::clear()), apart from the ACPI tables. Everything is read anew, and a Linux
-/// kernel gets a new random seed each time.
+/// as zero (fresh, or GuestMemory::clear()), apart from the ACPI tables. Everything is read anew, and a
+/// kernel that is entered by Linux's own protocol (bzImage, ELF without a PVH note) gets a new random seed
+/// each time; PVH has no place for one.
 ///
 ///     files = BootFiles::open(kernel_path, initrd_path)     once
 ///     memory.clear(); write ACPI tables; entry = load(memory, files, parameters)     at each boot

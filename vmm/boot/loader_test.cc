@@ -250,9 +250,20 @@ TEST_F(LoaderTest, SaysWhatAFileIsInsteadOfAKernel) {
               HasSubstr("compressed with xz"));
   EXPECT_THAT(refusal(files_of(text_bytes("\x28\xB5\x2F\xFD"))), HasSubstr("compressed with zstd"));
   EXPECT_EQ(
-      refusal(files_of(text_bytes("MZ\x90"))),
+      refusal(files_of(text_bytes("MZ" + std::string(1000, 'x')))),
       "-kernel test is an EFI program without the Linux/x86 boot header; use an x86-64 bzImage (vmlinuz)");
   EXPECT_THAT(refusal(files_of(text_bytes("x"))), HasSubstr("is not a kernel"));
+}
+
+TEST_F(LoaderTest, TellsWhenAKernelEndsBeforeItsHeaderDoes) {
+  const Bytes kernel = BzImageBuilder().build();
+  for (const std::size_t bytes : {2U, 300U, 517U}) {
+    Bytes start(kernel.begin(), kernel.begin() + static_cast<std::ptrdiff_t>(bytes));
+    start[0] = std::byte{'M'};  // with the EFI stub, which distributions build in
+    start[1] = std::byte{'Z'};
+    EXPECT_EQ(refusal(files_of(start)), "-kernel test is truncated: it has " + std::to_string(bytes) +
+                                            " bytes and not even the whole header of a kernel");
+  }
 }
 
 TEST_F(LoaderTest, TellsWhenAFileIsEmptyOrEmptiedLater) {
