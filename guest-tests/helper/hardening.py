@@ -97,7 +97,7 @@ def death_at_every_call_leaves_nothing(bed):
 
 
 def failing_drops_end_the_run(bed):
-    """HLP-16 to HLP-19: whichever step of giving up privileges fails, nothing is opened and nothing is given."""
+    """HLP-16, HLP-17, HLP-18, HLP-19: whichever step of giving up privileges fails, nothing is opened and nothing is given."""
     bed.configure("allow br0\n")
     for mode in MODES:
         lines = trace_of_a_grant(bed, mode)
