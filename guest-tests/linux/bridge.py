@@ -144,6 +144,21 @@ def refusals(bench):
     install(bench, "--setuid")
 
 
+def through_sudo(bench):
+    """A helper without privilege of its own, run by sudo, which passes only the standard descriptors on; the rules see
+    root."""
+    sudoers = pathlib.Path("/etc/sudoers.d/tapir-test")
+    sudoers.write_text(f"{USER} ALL=(root) NOPASSWD: {OURS}\n", encoding="ascii")
+    sudoers.chmod(0o440)
+    host("setcap", "-q", "-r", OURS, check=False)
+    os.chmod(OURS, 0o755)
+    installation.allow("allow br0 user root", "allow br1 user root")
+    run_one(bench, "sudo", {50: "br0", 51: "br1"},
+            "-net", f"tap,helper=sudo -n {OURS}", "-net", f"nic,model=virtio,macaddr={addresses(50)[0]}",
+            "-netdev", f"bridge,id=n1,br=br1,helper=sudo -n {OURS}", "-device", f"virtio-net-pci,netdev=n1,{with_mac(51)}")
+    install(bench, "--setuid")
+
+
 FILL = 0x5A
 
 
@@ -211,7 +226,7 @@ def down_helper(bench):
     bench.checks.attempt("down leaves nothing", bench.nothing_left)
 
 
-PARTS = {"forms": every_form, "refusals": refusals, "locked": isolated_and_locked, "down": down_helper}
+PARTS = {"forms": every_form, "refusals": refusals, "sudo": through_sudo, "locked": isolated_and_locked, "down": down_helper}
 
 
 def main():
