@@ -10,14 +10,17 @@ namespace of this program's own, so they need root; all need /dev/kvm.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import random
 import re
+import select
 import selectors
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 NAMESPACE_MARK = "TAPIR_TEST_NAMESPACE"
@@ -37,6 +40,8 @@ class Case:
     status: int = 0  # of the VMM
     reboots: int = 0  # how often the guest must be seen to start again; it runs without -no-reboot then
     frames: int = 0  # to be echoed
+    flood: int = 0  # bytes that the guest prints behind its END
+    flood_to: str = ""  # "file", or "pipe": one that nobody reads before the VMM has ended
     limit: int = 60  # seconds
 
 
@@ -56,11 +61,14 @@ CASES = {
     "mmio-registers": Case("mmio_registers", device="virtio-net-device"),
     "echo-pci": Case("echo", "transport=pci", device="virtio-net-pci", frames=500, limit=120),
     "echo-mmio": Case("echo", "transport=mmio", device="virtio-net-device", frames=500, limit=120),
+    # A byte is an exit to the VMM, which on some hosts takes 20 us. More than the VMM's buffer and a pipe hold.
+    "flood-file": Case("flood", flood=512 << 10, flood_to="file", limit=120),
+    "flood-pipe": Case("flood", flood=512 << 10, flood_to="pipe", limit=120),
 }
 
 
 def command_line(options, case):
-    append = case.append
+    append = case.append + (f" bytes={case.flood}" if case.flood else "")
     if case.device:
         vmm = "qemu" if options.vmm == "qemu" else "tapir"
         append += f" mac=0x{MAC.replace(':', '')} mmio={MMIO[vmm]} frames={case.frames}"
@@ -216,6 +224,92 @@ def run_case(options, case):
     return judge.faults, judge.skipped
 
 
+def resident_bytes(pid):
+    """Without pages of files, which come as code is run for the first time. From the page tables: the counters of
+    /proc/PID/status are late by some pages for each CPU. 0 of a process that has ended."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            return int(re.search(r"^Anonymous: *(\d+) kB", file.read(), re.MULTILINE)[1]) << 10
+    except (OSError, TypeError):
+        return 0
+
+
+def watch_memory(vmm, limit, peek):
+    """Until the VMM has ended: its memory when `peek` has seen the guest's END, and the most that it had afterwards."""
+    at_end = most = 0
+    deadline = time.monotonic() + limit
+    while vmm.poll() is None:
+        if time.monotonic() > deadline:
+            raise subprocess.TimeoutExpired(vmm.args, limit)
+        if at_end or b"\nEND\n" in peek():
+            most = max(most, resident_bytes(vmm.pid))
+            at_end = at_end or most
+        time.sleep(0.05)
+    return at_end, most
+
+
+def run_flood(options, case):
+    """Runs a guest that prints much, into a file, or into a pipe that nobody reads."""
+    judge = Judge()
+    words = command_line(options, case)
+    print("  $ " + " ".join(words), flush=True)
+    with contextlib.ExitStack() as stack:
+        errors = stack.enter_context(tempfile.TemporaryFile())
+        if case.flood_to == "file":
+            reading = stack.enter_context(tempfile.TemporaryFile())
+            writing = os.dup(reading.fileno())
+        else:
+            ends = os.pipe()
+            reading = stack.enter_context(open(ends[0], "rb", buffering=0))
+            writing = ends[1]
+        seen = b""
+
+        def peek():
+            nonlocal seen
+            if case.flood_to == "file":
+                seen = os.pread(reading.fileno(), 4096, 0)
+            elif select.select([reading], [], [], 0)[0]:
+                seen += os.read(reading.fileno(), 4096)
+            return seen
+
+        vmm = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=writing, stderr=errors)
+        os.close(writing)
+        try:
+            at_end, most = watch_memory(vmm, case.limit, peek)
+        except subprocess.TimeoutExpired:
+            return [f"the VMM still ran after {case.limit} s"], []
+        finally:
+            vmm.kill()
+            vmm.wait()
+        output = os.pread(reading.fileno(), case.flood * 2, 0) if case.flood_to == "file" else seen + reading.read()
+        errors.seek(0)
+        message = errors.read().decode(errors="replace").strip()
+    protocol, _, flood = output.partition(b"\nEND\n")
+    for line in protocol.decode(errors="replace").splitlines() + ["END"]:
+        judge.line(line)
+    judge.finish()
+    judge_status(options, case, judge, vmm.returncode)
+    judge_flood(case, judge, flood, message, (at_end, most))
+    return judge.faults, judge.skipped
+
+
+def judge_flood(case, judge, flood, message, memory):
+    """What came out is the beginning of what was printed, the VMM knows how much did not, and did not grow for it."""
+    at_end, most = memory
+    lost = re.search(r"(\d+) bytes of the guest's serial output were lost: (.*)", message)
+    print(f"  {len(flood)} of {case.flood} bytes came out; stderr: {message or 'nothing'}")
+    print(f"  resident memory: {at_end >> 10} KiB at the guest's END, {most >> 10} KiB at most afterwards")
+    letters = b"abcdefghijklmnopqrstuvwxyz"
+    if flood != (letters * (len(flood) // len(letters) + 1))[:len(flood)]:
+        judge.faults.append("what came out is not what the guest printed")
+    if len(flood) + (int(lost[1]) if lost else 0) != case.flood:
+        judge.faults.append("what came out and what is said to be lost are not what was printed")
+    if (case.flood_to == "pipe") != bool(lost):
+        judge.faults.append("bytes were lost" if lost else "nothing was lost, though nobody read")
+    if not at_end or most - at_end > at_end * 5 // 100:
+        judge.faults.append("the VMM grew by more than 5 % while the guest printed")
+
+
 def judge_status(options, case, judge, status):
     if case.reboots:
         if judge.starts <= case.reboots:
@@ -258,7 +352,8 @@ def main():
     outcome = 0
     for name in options.case:
         print(f"{name}:")
-        faults, skipped = run_case(options, CASES[name])
+        run = run_flood if CASES[name].flood else run_case
+        faults, skipped = run(options, CASES[name])
         for fault in faults:
             print(f"  !! {fault}")
         print(f"{'FAIL' if faults else 'SKIP' if skipped else 'PASS'} {name}")
