@@ -141,14 +141,15 @@ def kvm_group():
 class Guest:
     """One running VMM. Everything that the serial port said is in `log`, what the VMM said in `log`.stderr."""
 
-    def __init__(self, line, log):
+    def __init__(self, line, log, pass_fds=()):
         self.log = log
         self._lines = queue.Queue()
         self._number = 0
         with open(log + ".stderr", "wb") as errors:
             errors.write((" ".join(line) + "\n").encode())
             errors.flush()
-            self._process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+            self._process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                                             pass_fds=pass_fds)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -226,6 +227,10 @@ class Guest:
         """Switches the guest off through ACPI and returns the VMM's exit status."""
         self.send("poweroff -f")
         return self.wait_end(limit)
+
+    def press_power_button(self):
+        """Of tapir only; QEMU has other ways."""
+        self._process.send_signal(signal.SIGPWR)
 
     def wait_end(self, limit):
         try:
