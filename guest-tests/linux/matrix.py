@@ -128,9 +128,9 @@ def judged_lines(log):
 
 
 def check_log(guest, path):
-    log = output_of(guest, "dmesg", 120)
+    log = traffic.kernel_log(guest)
     with open(path, "w", encoding="utf-8") as file:
-        file.write(log + "\n")
+        file.write(log)
     found = [line for line in judged_lines(log) if COMPLAINTS.search(line)]
     return not found and len(log) > 1000, " | ".join(found) or f"{len(log.splitlines())} lines, no complaint"
 

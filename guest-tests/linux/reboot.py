@@ -63,7 +63,7 @@ def main():
                 seconds = reboot_once(guest, method)
                 print(f"PASS reboot {done + 1} of {options.count} by {method}: {seconds:.1f} s", flush=True)
             done = options.count
-            complaints = [line for line in judged_lines(guest.run("dmesg", 120)[1]) if COMPLAINTS.search(line)]
+            complaints = [line for line in judged_lines(traffic.kernel_log(guest)) if COMPLAINTS.search(line)]
             status = guest.power_off()
             print(f"power-off after {done} reboots: exit status {status}")
             if status or complaints:

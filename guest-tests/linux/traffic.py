@@ -100,6 +100,22 @@ def receive_file(guest, limit=120):
     return server.result(), output.split()[0]
 
 
+def kernel_log(guest, limit=60):
+    """The guest's kernel log, over the network: on the serial port it would take a VM exit for each byte."""
+
+    def work(connection):
+        text = b""
+        while chunk := connection.recv(1 << 20):
+            text += chunk
+        return text.decode(errors="replace")
+
+    server = _OneConnection(work)
+    status, output = guest.run(f"dmesg | nc {HOST_ADDRESS} {FILE_PORT}", limit)
+    if status:
+        raise GuestError(f"the guest could not send its kernel log: {output}")
+    return server.result()
+
+
 class Background:
     """Frames in both directions for as long as the block lasts: echo requests that the guest answers, and UDP
     datagrams that nobody waits for. The guest's address is pinned, so frames go on while its driver is away."""
