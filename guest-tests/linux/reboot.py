@@ -3,14 +3,18 @@
 """A guest that reboots itself again and again while frames come and go, by every way that Linux knows: ACPI's reset
 register, port 0xCF9, the keyboard controller, a triple fault. Each time it must come back, on the network too.
 
-    reboot.py --vmm tapir --kernels build/kernels --initrds DIR --logs DIR [--count 50] [--device …] [--kernel …]
+    reboot.py --vmm tapir --kernels build/kernels --initrds DIR --logs DIR [--count 50] [--idle] [--device …] [--kernel …]
 
 The guest resets as in an emergency, without the kernel's orderly shutdown: drivers, queues and the other CPU are in the
 middle of their work. (Orderly, Linux 6.1 marks its virtqueues as broken first, and a virtio_net that still has sent
-frames to collect then waits for them for ever, whatever the VMM does.)
+frames to collect then waits for them for ever, whatever the VMM does.) In the nested machine a guest was seen to hang
+while it boots after such a reset, once in some fifteen; why is not known.
+
+--idle leaves the frames out and resets in an orderly way.
 """
 
 import argparse
+import contextlib
 import os
 
 import traffic
@@ -22,13 +26,13 @@ MAC = "52:54:00:66:00:02"
 METHODS = ("acpi", "pci", "kbd", "triple")  # as /sys/kernel/reboot/type names them
 
 
-def reboot_once(guest, method):
+def reboot_once(guest, method, command):
     """Reboots the running guest and waits until its network answers again; returns the seconds that took."""
     status, output = guest.run(f"echo {method} > /sys/kernel/reboot/type && echo 1 > /tmp/before && "
                                "cat /sys/kernel/reboot/type")
     if status or output != method:
         raise GuestError(f"the kernel does not take reboot type {method}: {output}")
-    guest.send("echo b > /proc/sysrq-trigger")
+    guest.send(command)
     seconds = guest.wait_ready(180)
     status, _ = guest.run("test ! -e /tmp/before && test $(nproc) -eq 2")
     if status:
@@ -44,6 +48,7 @@ def main():
     for name in ("vmm", "kernels", "initrds", "logs"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--idle", action="store_true")
     parser.add_argument("--kernel", default="cloud")
     parser.add_argument("--device", default="virtio-net-pci")
     options = parser.parse_args()
@@ -56,11 +61,13 @@ def main():
     log = os.path.join(options.logs, "reboot.log")
     done = 0
     try:
-        with Guest(launch_line(recipe), log) as guest, traffic.Background(ADDRESS, MAC):
+        command = "reboot -f" if options.idle else "echo b > /proc/sysrq-trigger"
+        flow = contextlib.nullcontext() if options.idle else traffic.Background(ADDRESS, MAC)
+        with Guest(launch_line(recipe), log) as guest, flow:
             print(f"first boot: {guest.wait_ready(180):.1f} s", flush=True)
             for done in range(options.count):
                 method = METHODS[done % len(METHODS)]
-                seconds = reboot_once(guest, method)
+                seconds = reboot_once(guest, method, command)
                 print(f"PASS reboot {done + 1} of {options.count} by {method}: {seconds:.1f} s", flush=True)
             done = options.count
             complaints = [line for line in judged_lines(traffic.kernel_log(guest)) if COMPLAINTS.search(line)]
