@@ -73,8 +73,20 @@ def what_others_could_replace_gets_nothing(bed):
     refuses(["--setcap", str(PROGRAM)], str(PROGRAM))
 
 
+def rules_that_others_could_replace_leave_it_without_privilege(bed):
+    fresh(bed)
+    bed.configure("allow br0\n")
+    folder = bed.configuration.parent
+    folder.chmod(0o775)
+    refuses(["--setuid", str(PROGRAM)], str(folder), "written by others")
+    folder.chmod(0o755)
+    bed.configure("nonsense\n")
+    refuses(["--setuid", str(PROGRAM)], "mistakes in the rules")
+
+
 def what_carries_no_privilege_is_named(bed):
     fresh(bed)
+    bed.configure("allow br0\n")
     run("mount", "--bind", FOLDER, FOLDER)
     run("mount", "-o", "remount,bind,nosuid", FOLDER)
     refuses(["--setuid", str(PROGRAM)], "nosuid")
@@ -92,4 +104,5 @@ def other_programs_and_users_are_refused(bed):
 
 
 TESTS = (both_modes_give_just_what_is_needed, rules_that_allow_nothing_are_made, what_others_could_replace_gets_nothing,
+         rules_that_others_could_replace_leave_it_without_privilege,
          what_carries_no_privilege_is_named, other_programs_and_users_are_refused)
