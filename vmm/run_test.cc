@@ -10,14 +10,14 @@
 #include <string>
 
 #include "net/testing/network_namespace.h"
+#include "net/testing/temporary_directory.h"
 #include "vmm/boot/testing/synthetic_kernel.h"
 #include "vmm/testing/kvm_guest.h"
-#include "vmm/testing/temporary_directory.h"
 
 namespace tapir::vmm {
 namespace {
 
-using testing::content;
+using net::testing::content;
 using ::testing::HasSubstr;
 
 constexpr std::uint64_t kEntry = 0x100'0000;
@@ -66,7 +66,7 @@ class RunTest : public ::testing::Test {
     config_.nics.push_back(nic);
   }
 
-  testing::TemporaryDirectory directory_;
+  net::testing::TemporaryDirectory directory_;
   MachineConfig config_;
 };
 

@@ -11,15 +11,15 @@
 #include <fstream>
 #include <string>
 
-#include "vmm/testing/temporary_directory.h"
+#include "net/testing/temporary_directory.h"
 
 namespace tapir::vmm {
 namespace {
 
+using net::testing::content;
+using net::testing::TemporaryDirectory;
 using ::testing::AllOf;
-using testing::content;
 using ::testing::HasSubstr;
-using testing::TemporaryDirectory;
 
 std::unique_ptr<SerialFile> open(const std::string& path) {
   auto file = SerialFile::open(path);

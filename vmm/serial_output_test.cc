@@ -18,15 +18,15 @@
 #include <vector>
 
 #include "net/base/open_file.h"
-#include "vmm/testing/temporary_directory.h"
+#include "net/testing/temporary_directory.h"
 
 namespace tapir::vmm {
 namespace {
 
+using net::testing::content;
+using net::testing::TemporaryDirectory;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using testing::content;
-using testing::TemporaryDirectory;
 
 /// Ample for anything that ends at all; no test waits for it unless it fails.
 constexpr milliseconds kLong = seconds(60);

@@ -176,7 +176,11 @@ class Bed:
         return process, ours
 
     def call(self, *arguments, limit=20, **options):
-        process, ours = self.start(*arguments, **options)
+        return self.finish(*self.start(*arguments, **options), limit)
+
+    @staticmethod
+    def finish(process, ours, limit=60):
+        """Waits for the end of what start() started."""
         with ours:
             try:
                 output, errors = process.communicate(timeout=limit)

@@ -10,7 +10,6 @@ import pathlib
 import re
 import resource
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -304,15 +303,12 @@ def taps_belong_to_the_caller(bed):
 def many_calls_at_once_leave_the_bridge_as_it_was(bed):
     """HLP-31."""
     bed.configure("allow br0\n")
+    bed.call(*ALLOWED).granted().close()  # with its first port ever a bridge computes limits that it then keeps
     before = run("ip", "-details", "link", "show", "br0")
     for _ in range(4):
         running = [bed.start(*ALLOWED) for _ in range(50)]
-        for process, ours in running:
-            _, errors = process.communicate(timeout=60)
-            with ours:
-                expect(process.returncode == 0, errors)
-                for fd in socket.recv_fds(ours, 16, 4)[1]:
-                    os.close(fd)
+        for answer in [bed.finish(*helper) for helper in running]:
+            answer.granted().close()
         nothing_left()
     after = run("ip", "-details", "link", "show", "br0")
     strip = re.compile(r"(hello_timer|tcn_timer|topology_change_timer|gc_timer) +[\d.]+|state \w+|<[^>]*>")

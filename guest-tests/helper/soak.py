@@ -3,10 +3,8 @@
 The bridge must be back at its baseline after each round."""
 
 import concurrent.futures
-import os
 import random
 import signal
-import socket
 import time
 
 from bed import expect, nothing_left
@@ -15,26 +13,13 @@ from calls import ALLOWED
 AT_ONCE = 50
 
 
-def taken(process, end):
-    """Waits for a helper's end; the descriptors that it sent."""
-    process.communicate(timeout=60)
-    with end:
-        end.setblocking(False)
-        try:
-            fds = socket.recv_fds(end, 16, 4)[1]
-        except (BlockingIOError, ConnectionResetError):
-            fds = []
-    return fds
-
-
 def start_and_kill(bed, delay):
     """Whether it was killed before its end."""
     process, end = bed.start(*ALLOWED)
     time.sleep(delay)
     process.kill()
-    for fd in taken(process, end):
-        os.close(fd)
-    return process.returncode == -signal.SIGKILL
+    with bed.finish(process, end) as answer:
+        return answer.status == -signal.SIGKILL
 
 
 def starts_and_kills(bed):
@@ -54,10 +39,10 @@ def limits_hold_exactly(bed):
     bed.configure("allow br0\nlimit br0 all 7\n")
     for _ in range(20):
         running = [bed.start(*ALLOWED) for _ in range(AT_ONCE)]
-        fds = [fd for process, end in running for fd in taken(process, end)]
-        count = len(fds)
-        for fd in fds:
-            os.close(fd)
+        answers = [bed.finish(*helper) for helper in running]
+        count = sum(len(answer.descriptors) for answer in answers)
+        for answer in answers:
+            answer.close()
         expect(count == 7, f"{count} of {AT_ONCE} were granted, the limit is 7")
         nothing_left()
     print(f"     20 rounds of {AT_ONCE} at once: 7 granted in each")

@@ -40,13 +40,11 @@ class Bench:
         host("ip", "link", "add", "br1", "type", "bridge")
         host("ip", "link", "set", "br1", "up")
 
-    def recipe(self, *network, vmm=None, append=""):
-        options = self.options
-        return Recipe(vmm=vmm or options.vmm, kernel=os.path.join(options.kernels, "cloud/vmlinuz"),
-                      initrd=os.path.join(options.initrds, "cloud.initrd"), network=network, append=append, memory=256)
-
     def guest(self, name, *network, vmm=None):
-        return Guest(launch_line(self.recipe(*network, vmm=vmm)), os.path.join(self.options.logs, f"bridge-{name}.log"))
+        options = self.options
+        recipe = Recipe(vmm=vmm or options.vmm, kernel=os.path.join(options.kernels, "cloud/vmlinuz"),
+                        initrd=os.path.join(options.initrds, "cloud.initrd"), network=network, memory=256)
+        return Guest(launch_line(recipe), os.path.join(options.logs, f"bridge-{name}.log"))
 
     def nothing_left(self):
         """No port is on any bridge a moment after the last guest ended."""

@@ -3,12 +3,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string>
+
+#include "net/testing/temporary_directory.h"
 
 namespace tapir::helper::testing {
 
@@ -16,25 +15,9 @@ namespace tapir::helper::testing {
 /// user who runs the test, whom load_acl must be told as LoadOptions::owner.
 class ConfigFolder {
  public:
-  ConfigFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "tapir-acl-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr || ::chmod(name.c_str(), 0755) != 0) {
-      ADD_FAILURE() << "no folder for the test: " << name;
-      return;
-    }
-    path_ = name;
-  }
-  ConfigFolder(const ConfigFolder&) = delete;
-  ConfigFolder& operator=(const ConfigFolder&) = delete;
-  ~ConfigFolder() {
-    if (!path_.empty()) {
-      std::filesystem::remove_all(path_);
-    }
-  }
-
   /// The absolute path of a name in the folder.
-  std::string path(const std::string& name) const { return path_ + '/' + name; }
-  std::string path() const { return path_; }
+  std::string path(const std::string& name) const { return directory_.file(name); }
+  std::string path() const { return directory_.path(); }
 
   /// Writes a file and returns its path.
   std::string write(const std::string& name, const std::string& text, mode_t mode = 0644) const {
@@ -44,7 +27,7 @@ class ConfigFolder {
   }
 
  private:
-  std::string path_;
+  net::testing::TemporaryDirectory directory_;
 };
 
 }  // namespace tapir::helper::testing

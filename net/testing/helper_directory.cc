@@ -4,36 +4,23 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 namespace tapir::net::testing {
 
-HelperDirectory::HelperDirectory() : path_("/tmp/tapir-helpers-XXXXXX") {
-  EXPECT_NE(::mkdtemp(path_.data()), nullptr);
-  // For tests that run them as another user.
-  EXPECT_EQ(::chmod(path_.c_str(), 0755), 0);
-}
-
-HelperDirectory::~HelperDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 std::string HelperDirectory::fake(const std::string& name) const {
-  const std::filesystem::path path = std::filesystem::path(path_) / name;
+  const std::filesystem::path path = directory_.file(name);
   std::filesystem::create_directories(path.parent_path());
   std::filesystem::create_symlink(TAPIR_FAKE_BRIDGE_HELPER, path);
   return path;
 }
 
 std::string HelperDirectory::script(const std::string& name, const std::string& text) const {
-  std::string path = path_ + "/" + name;
+  std::string path = directory_.file(name);
   std::ofstream(path) << text;
   EXPECT_EQ(::chmod(path.c_str(), 0755), 0);
   return path;

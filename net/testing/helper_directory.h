@@ -4,17 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "net/testing/temporary_directory.h"
+
 namespace tapir::net::testing {
 
 /// A new directory with programs for tests of who starts them; gone with the object.
 class HelperDirectory {
  public:
-  HelperDirectory();
-  HelperDirectory(const HelperDirectory&) = delete;
-  HelperDirectory& operator=(const HelperDirectory&) = delete;
-  ~HelperDirectory();
-
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return directory_.path(); }
 
   /// A bridge helper that does the steps of its name, in order, and exits with 0; returns its path. In a
   /// subdirectory that is made if `name` has a slash.
@@ -35,7 +32,7 @@ class HelperDirectory {
   static std::vector<std::string> report(const std::string& path, const std::string& kind);
 
  private:
-  std::string path_;
+  TemporaryDirectory directory_;
 };
 
 /// Descriptors that this process has open. Equal before and after: nothing leaked.

@@ -6,10 +6,10 @@
 
 #include <array>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "net/testing/temporary_directory.h"
 #include "vmm/acpi/dsdt.h"
 #include "vmm/acpi/fixed_tables.h"
 #include "vmm/acpi/tables.h"
@@ -44,18 +44,10 @@ class Iasl : public ::testing::Test {
       ASSERT_FALSE(must_run != nullptr && std::string(must_run) == "1") << "install acpica-tools";
       GTEST_SKIP() << "iasl and acpiexec (package acpica-tools) are not installed";
     }
-    std::string name = (std::filesystem::temp_directory_path() / "tapir-acpi-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    directory_ = name;
-  }
-  void TearDown() override {
-    if (!directory_.empty()) {
-      std::filesystem::remove_all(directory_);
-    }
   }
 
   std::string file(const std::string& name, const std::vector<std::uint8_t>& content) const {
-    std::string path = directory_ + "/" + name;
+    std::string path = directory_.file(name);
     std::ofstream stream(path, std::ios::binary);
     for (const std::uint8_t byte : content) {
       stream.put(static_cast<char>(byte));
@@ -63,7 +55,7 @@ class Iasl : public ::testing::Test {
     return path;
   }
   std::string in_directory(const std::string& command) const {
-    return run("cd '" + directory_ + "' && " + command);
+    return run("cd '" + directory_.path() + "' && " + command);
   }
 
   static MachineDescription machine() {
@@ -77,7 +69,7 @@ class Iasl : public ::testing::Test {
   }
 
  private:
-  std::string directory_;
+  net::testing::TemporaryDirectory directory_;
 };
 
 TEST_F(Iasl, DisassemblesAndRecompilesTheDsdtWithoutComplaint) {

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
+#include "net/testing/temporary_directory.h"
 #include "vmm/boot/testing/synthetic_kernel.h"
 
 namespace tapir::vmm::boot {
@@ -19,15 +19,9 @@ using ::testing::HasSubstr;
 
 class ImageFileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "tapir-image-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    directory_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
-  std::string path(const std::string& name) const { return (directory_ / name).string(); }
+  std::string path(const std::string& name) const { return directory_.file(name); }
 
-  std::filesystem::path directory_;
+  net::testing::TemporaryDirectory directory_;
 };
 
 TEST_F(ImageFileTest, OpenNamesTheOptionWhenTheFileIsMissing) {
@@ -38,9 +32,9 @@ TEST_F(ImageFileTest, OpenNamesTheOptionWhenTheFileIsMissing) {
 }
 
 TEST_F(ImageFileTest, OpenRefusesDirectory) {
-  const auto file = ImageFile::open("-initrd", directory_.string());
+  const auto file = ImageFile::open("-initrd", directory_.path());
   ASSERT_FALSE(file);
-  EXPECT_EQ(file.error().message(), "-initrd " + directory_.string() + " is a directory, not a file");
+  EXPECT_EQ(file.error().message(), "-initrd " + directory_.path() + " is a directory, not a file");
 }
 
 TEST_F(ImageFileTest, OpenRefusesFifoWithoutWaitingForAWriter) {
