@@ -8,6 +8,7 @@
     guest.power_off(60)                       # the VMM's exit status
 """
 
+import contextlib
 import dataclasses
 import grp
 import os
@@ -249,5 +250,6 @@ class Guest:
             self._process.kill()
         self._process.wait()
         self._reader.join(timeout=10)
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what a VMM that died did not read any more
+            self._process.stdin.close()
         self._process.stdout.close()
