@@ -71,7 +71,7 @@ class BridgeClientNetTest : public ::testing::Test {
     })) << "a tap is left";
   }
 
-  const HelperDirectory directory_;
+  HelperDirectory directory_;
 
  private:
   std::vector<std::string> before_;

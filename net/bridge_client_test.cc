@@ -63,7 +63,7 @@ class BridgeClientTest : public ::testing::Test {
     return words;
   }
 
-  const HelperDirectory directory_;
+  HelperDirectory directory_;
 
  private:
   std::vector<std::string> before_;

@@ -124,7 +124,7 @@ class ChildProcessTest : public ::testing::Test {
     return child.output();
   }
 
-  const HelperDirectory directory_;
+  HelperDirectory directory_;
 
  private:
   std::vector<std::string> before_;
