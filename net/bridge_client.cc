@@ -130,7 +130,8 @@ Result<ChildProcess> start(const std::vector<std::string>& words, const ChildDes
 }
 
 // Whether the helper is tapir's own, which may have to be asked for.
-Result<bool> is_helper_of_tapir(const Launch& launch, const BridgeRequest& request) {
+Result<bool> is_helper_of_tapir(const Launch& launch, const BridgeRequest& request,
+                                Clock::time_point deadline) {
   if (!request.helper || *request.helper == request.default_helper) {
     return true;
   }
@@ -140,7 +141,7 @@ Result<bool> is_helper_of_tapir(const Launch& launch, const BridgeRequest& reque
   std::vector<std::string> words = launch.words;
   words.emplace_back("--version");
   TAPIR_TRY_ASSIGN(ChildProcess child, start(words, {.capture_output = true}));
-  static_cast<void>(child.wait(Clock::now() + request.limit));
+  static_cast<void>(child.wait(deadline));
   const std::string text = "\n" + child.output();
   if (text.find(kVersionLine) != std::string::npos) {
     return true;
@@ -176,19 +177,21 @@ std::vector<std::string> helper_words(const Launch& launch, const BridgeRequest&
 // One run of a helper: what it sends, how it ends, and the sentence when that is not what it should be.
 class HelperRun {
  public:
-  HelperRun(const BridgeRequest& request, const Launch& launch, ChildProcess child, UniqueFd socket)
+  HelperRun(const BridgeRequest& request, const Launch& launch, ChildProcess child, UniqueFd socket,
+            Clock::time_point deadline)
       : request_(request),
         program_(launch.words[0]),
+        is_command_(launch.socket_is_input),
         bridge_(launch.named_bridge.value_or(request.bridge)),
         child_(std::move(child)),
         socket_(std::move(socket)),
-        deadline_(Clock::now() + request.limit) {}
+        deadline_(deadline) {}
 
   Result<std::vector<UniqueFd>> finish() && {
     TAPIR_TRY(receive());
     const ExitStatus status = child_.wait(deadline_).value();  // it has ended
     if (!status.success()) {
-      return failed(status.to_string(), explain_privileges(look_at_privileges(program_), program_));
+      return failed(status.to_string(), missing_privilege());
     }
     if (taps_.size() != request_.queues) {
       return failed(taps_.empty() ? "exited with status 0 but sent no tap"
@@ -202,6 +205,16 @@ class HelperRun {
   }
 
  private:
+  // Why the helper lacks its privilege, if that can be what failed: it says nothing else. The file of a
+  // command's program tells nothing of it, since that program is what starts the helper, such as sudo.
+  std::optional<std::string> missing_privilege() {
+    const std::string& words = child_.errors();
+    const bool may_be = words.empty() || words.find("not permitted") != std::string::npos ||
+                        words.find("CAP_NET_ADMIN") != std::string::npos;
+    const std::string file = is_command_ ? "" : program_;
+    return may_be ? explain_privileges(look_at_privileges(file), program_) : std::nullopt;
+  }
+
   // All that comes until the helper has ended, which is when nothing more can come.
   Status receive() {
     for (;;) {
@@ -278,6 +291,7 @@ class HelperRun {
 
   const BridgeRequest& request_;
   const std::string program_;
+  const bool is_command_;
   const std::string bridge_;
   ChildProcess child_;
   UniqueFd socket_;  // none: the other end is closed
@@ -303,7 +317,8 @@ Result<std::optional<std::string>> bridge_in_helper(std::string_view helper) {
 Result<std::vector<UniqueFd>> request_taps(const BridgeRequest& request) {
   CHECK(request.queues >= 1 && request.queues <= kMaxPassedFds);
   TAPIR_TRY_ASSIGN(const Launch launch, plan_launch(request));
-  TAPIR_TRY_ASSIGN(const bool is_of_tapir, is_helper_of_tapir(launch, request));
+  const Clock::time_point begin = Clock::now();
+  TAPIR_TRY_ASSIGN(const bool is_of_tapir, is_helper_of_tapir(launch, request, begin + request.limit / 2));
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0) {
     return fail_errno("socketpair for the bridge helper");
@@ -318,7 +333,7 @@ Result<std::vector<UniqueFd>> request_taps(const BridgeRequest& request) {
   }
   TAPIR_TRY_ASSIGN(ChildProcess child, start(helper_words(launch, request, is_of_tapir), descriptors));
   of_helper.reset();
-  return HelperRun(request, launch, std::move(child), std::move(ours)).finish();
+  return HelperRun(request, launch, std::move(child), std::move(ours), begin + request.limit).finish();
 }
 
 }  // namespace tapir::net

@@ -30,7 +30,7 @@ struct BridgeRequest {
   std::optional<MacAddress> mac = std::nullopt;
   bool vnet_header = true;
   std::string default_helper = default_bridge_helper();
-  /// For the helper's whole work, and once more for asking a helper who it is.
+  /// For the helper's whole work; half of it at most for asking a helper who it is.
   std::chrono::milliseconds limit = std::chrono::seconds(5);
 };
 
@@ -50,7 +50,8 @@ struct BridgeRequest {
 /// whose --version prints a line that begins with "tapir-bridge-helper ".
 ///
 /// Error: which helper and bridge, how it ended, its own words, and the cause where it can be seen from here
-/// (no_new_privs, a nosuid mount, a missing capability, no such file).
+/// (no such file; no_new_privs, a nosuid mount or a missing capability, unless the words speak of something
+/// else; of the file only if the string is no command, whose program is not the helper).
 ///
 /// Source: QEMU's net/tap.c (net_bridge_run_helper) and qemu-bridge-helper.c.
 [[nodiscard]] Result<std::vector<UniqueFd>> request_taps(const BridgeRequest& request);

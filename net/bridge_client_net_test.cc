@@ -204,8 +204,8 @@ class HelperPrivilegesNetTest : public BridgeClientNetTest {
   void mount_on_directory(unsigned long flags) const {
     ASSERT_EQ(::mount("tmpfs", directory_.path().c_str(), "tmpfs", flags, "mode=755"), 0);
   }
-  std::string failing_helper(mode_t mode) const {
-    std::string path = directory_.script("helper", "#!/bin/sh\necho no tap >&2\nexit 1\n");
+  std::string failing_helper(mode_t mode, const std::string& words = "Operation not permitted") const {
+    std::string path = directory_.script("helper", "#!/bin/sh\necho " + words + " >&2\nexit 1\n");
     EXPECT_EQ(::chmod(path.c_str(), mode), 0);
     return path;
   }
@@ -227,8 +227,18 @@ class HelperPrivilegesNetTest : public BridgeClientNetTest {
 TEST_F(HelperPrivilegesNetTest, AHelperWithoutThePrivilegeIsNamed) {
   EXPECT_THAT(
       refusal_of_nobody(failing_helper(0755)),
-      AllOf(HasSubstr("exited with status 1 and says: no tap; '"),
+      AllOf(HasSubstr("exited with status 1 and says: Operation not permitted; '"),
             HasSubstr("has neither the set-user-ID bit of root nor"), HasSubstr("tools/install-helper")));
+}
+
+TEST_F(HelperPrivilegesNetTest, AHelperThatSpeaksOfSomethingElseIsNotExplained) {
+  EXPECT_THAT(refusal_of_nobody(failing_helper(0755, "access denied by acl file")),
+              EndsWith("exited with status 1 and says: access denied by acl file"));
+}
+
+TEST_F(HelperPrivilegesNetTest, WhatStartsTheHelperNeedsNoPrivilegeHere) {
+  EXPECT_THAT(refusal_of_nobody(failing_helper(0755) + " -n"),
+              EndsWith("exited with status 1 and says: Operation not permitted"));
 }
 
 TEST_F(HelperPrivilegesNetTest, AnotherUsersBitIsNoPrivilege) {
@@ -239,7 +249,8 @@ TEST_F(HelperPrivilegesNetTest, AnotherUsersBitIsNoPrivilege) {
 }
 
 TEST_F(HelperPrivilegesNetTest, AHelperWithThePrivilegeFailsForReasonsOfItsOwn) {
-  EXPECT_THAT(refusal_of_nobody(failing_helper(04755)), EndsWith("exited with status 1 and says: no tap"));
+  EXPECT_THAT(refusal_of_nobody(failing_helper(04755)),
+              EndsWith("exited with status 1 and says: Operation not permitted"));
 }
 
 TEST_F(HelperPrivilegesNetTest, AFileCapabilityIsThePrivilegeToo) {
@@ -253,7 +264,7 @@ TEST_F(HelperPrivilegesNetTest, AnotherFileCapabilityIsNot) {
 TEST_F(HelperPrivilegesNetTest, ANosuidMountIsNamed) {
   mount_on_directory(MS_NOSUID);
   EXPECT_THAT(refusal_of_nobody(failing_helper(04755)),
-              AllOf(HasSubstr("says: no tap; "), HasSubstr("mounted with nosuid")));
+              AllOf(HasSubstr("says: Operation not permitted; "), HasSubstr("mounted with nosuid")));
 }
 
 TEST_F(HelperPrivilegesNetTest, NoNewPrivsIsNamed) {
@@ -263,8 +274,8 @@ TEST_F(HelperPrivilegesNetTest, NoNewPrivsIsNamed) {
                        ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
                        return refusal({.helper = helper}) + "\n" + refusal({.helper = "env -- " + helper});
                      }),
-              ::testing::MatchesRegex(".*says: no tap; no_new_privs is set here.*\n"
-                                      ".*'env' .*says: no tap; no_new_privs is set here.*"));
+              ::testing::MatchesRegex(".*says: Operation not permitted; no_new_privs is set here.*\n"
+                                      ".*'env' .*says: Operation not permitted; no_new_privs is set here.*"));
 }
 
 TEST_F(HelperPrivilegesNetTest, AHelperThatBecameRootIsNotWaitedForThoughItCannotBeKilled) {
@@ -282,7 +293,8 @@ TEST_F(HelperPrivilegesNetTest, AHelperThatBecameRootIsNotWaitedForThoughItCanno
 }
 
 TEST_F(HelperPrivilegesNetTest, RootNeedsNothingOfTheFile) {
-  EXPECT_THAT(refusal({.helper = failing_helper(0755)}), EndsWith("exited with status 1 and says: no tap"));
+  EXPECT_THAT(refusal({.helper = failing_helper(0755)}),
+              EndsWith("exited with status 1 and says: Operation not permitted"));
 }
 
 TEST_F(HelperPrivilegesNetTest, ABoundingSetWithoutTheCapabilityIsNamed) {
@@ -293,7 +305,7 @@ TEST_F(HelperPrivilegesNetTest, ABoundingSetWithoutTheCapabilityIsNamed) {
     });
   };
   EXPECT_THAT(without(failing_helper(04755)),
-              HasSubstr("says: no tap; CAP_NET_ADMIN is not in the bounding"));
+              HasSubstr("says: Operation not permitted; CAP_NET_ADMIN is not in the bounding"));
   ASSERT_TRUE(std::filesystem::remove(directory_.path() + "/helper"));
   // This one the kernel does not even start.
   EXPECT_THAT(without(failing_helper_with(CAP_NET_ADMIN, true)),

@@ -288,6 +288,14 @@ TEST_F(BridgeClientTest, AHelperThatIsSilentAboutItselfIsAForeignOne) {
   EXPECT_THAT(arguments(helper), ElementsAre("--use-vnet", "--fd=3", "--br=br0"));
 }
 
+TEST_F(BridgeClientTest, AskingAHelperWhoItIsTakesNoMoreTime) {
+  const std::string helper = directory_.fake("mute+hang");
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_THAT(refusal({.helper = helper, .mac = kMac, .limit = 2s}).message(),
+              HasSubstr("sent no tap in 2 s"));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 4s);
+}
+
 TEST_F(BridgeClientTest, AForeignHelperCannotMakeSeveralQueues) {
   const std::string helper = directory_.fake("nothing");
   EXPECT_THAT(refusal({.helper = helper, .queues = 2}).message(),
