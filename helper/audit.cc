@@ -9,7 +9,6 @@
 #include <cstddef>
 
 #include "net/base/printable.h"
-#include "net/base/unique_fd.h"
 
 namespace tapir::helper {
 namespace {
@@ -43,14 +42,21 @@ std::string audit_message(const AuditRecord& record, pid_t pid) {
   return message.append(" reason=").append(quoted(record.reason, kMaxReasonBytes));
 }
 
-void write_audit(const AuditRecord& record) {
-  const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+Result<AuditTrail> AuditTrail::open() {
+  UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) {
+    return fail_errno("cannot open a socket for the audit trail");
+  }
+  return AuditTrail(std::move(socket));
+}
+
+void AuditTrail::write(const AuditRecord& record) const {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   kLogSocket.copy(address.sun_path, sizeof address.sun_path - 1);
   const std::string message = audit_message(record, ::getpid());
   [[maybe_unused]] const auto sent =
-      ::sendto(socket.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+      ::sendto(socket_.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
                reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 

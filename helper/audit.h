@@ -5,6 +5,10 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "net/base/result.h"
+#include "net/base/unique_fd.h"
 
 namespace tapir::helper {
 
@@ -23,8 +27,20 @@ struct AuditRecord {
 /// Pure. Source: RFC 3164 section 4.1, and section 4.3.3 for the missing time.
 std::string audit_message(const AuditRecord& record, pid_t pid);
 
-/// Sends the record to /dev/log, if somebody listens there and has room now. Never waits, never fails: a
-/// system without a log, or with one that hangs, still has bridges.
-void write_audit(const AuditRecord& record);
+/// The way to the audit trail, opened before there is anything to record: a caller who takes this process's
+/// means away later (prlimit(2)) cannot keep a grant out of it. One thread.
+class AuditTrail {
+ public:
+  [[nodiscard]] static Result<AuditTrail> open();
+
+  /// Sends the record to /dev/log, if somebody listens there and has room now. Never waits, never fails: a
+  /// system without a log, or with one that hangs, still has bridges.
+  void write(const AuditRecord& record) const;
+
+ private:
+  explicit AuditTrail(UniqueFd socket) : socket_(std::move(socket)) {}
+
+  UniqueFd socket_;
+};
 
 }  // namespace tapir::helper

@@ -82,14 +82,6 @@ Status bring_up(Netlink& netlink, int tap) {
   return done ? done : tl::unexpected(std::move(done).error().with_context("cannot bring the tap up"));
 }
 
-Status try_join(Netlink& netlink, int tap, const LinkState& bridge, const PortRequest& request) {
-  TAPIR_TRY(prepare_tap(netlink, tap, bridge, request));
-  TAPIR_TRY(enslave(netlink, tap, bridge));
-  TAPIR_TRY(check_still_named(netlink, bridge));
-  TAPIR_TRY(set_options(netlink, tap, request.policy, request.guest_mac));
-  return bring_up(netlink, tap);
-}
-
 Result<Port> try_port(const PortRequest& request) {
   TAPIR_TRY_ASSIGN(Netlink netlink, Netlink::open());
   TAPIR_TRY_ASSIGN(const LinkState bridge, find_bridge(netlink, request.bridge));
@@ -126,10 +118,10 @@ Result<ExclusiveTap> open_tap(Netlink& netlink, const PortRequest& request, cons
   }
   for (int attempt = 1;; ++attempt) {
     TAPIR_TRY_ASSIGN(TapDevice device, TapDevice::create(options));
-    TAPIR_TRY(device.claim(request.owner));
+    TAPIR_TRY(device.claim());
     TAPIR_TRY(device.add_queues(request.queues));
     TAPIR_TRY_ASSIGN(LinkState link, device.find(netlink));
-    const auto exclusive = device.check(link, request.owner);
+    const auto exclusive = device.check(link);
     if (exclusive) {
       if (request.queues > 1) {
         TAPIR_TRY(device.forget_settings());
@@ -146,11 +138,11 @@ Result<ExclusiveTap> open_tap(Netlink& netlink, const PortRequest& request, cons
 }
 
 Status join_bridge(Netlink& netlink, int tap, const LinkState& bridge, const PortRequest& request) {
-  auto joined = try_join(netlink, tap, bridge, request);
-  if (!joined) {
-    remove_tap(netlink, tap);
-  }
-  return joined;
+  TAPIR_TRY(prepare_tap(netlink, tap, bridge, request));
+  TAPIR_TRY(enslave(netlink, tap, bridge));
+  TAPIR_TRY(check_still_named(netlink, bridge));
+  TAPIR_TRY(set_options(netlink, tap, bridge.index, request.policy, request.guest_mac));
+  return bring_up(netlink, tap);
 }
 
 Result<Port> make_port(const PortRequest& request) {
@@ -159,6 +151,10 @@ Result<Port> make_port(const PortRequest& request) {
     return tl::unexpected(std::move(port).error().with_context("bridge '" + request.bridge + "'"));
   }
   return port;
+}
+
+Status hand_over(const Port& port, uid_t owner) {
+  return set_tap_owner(port.queues.front().get(), owner);
 }
 
 }  // namespace tapir::helper

@@ -21,7 +21,7 @@ namespace tapir::helper {
 struct PortRequest {
   /// The bridge's name, literally: no alternative name.
   std::string bridge;
-  /// The caller's real uid, who owns the tap.
+  /// The caller's real uid, whose the tap will be.
   uid_t owner = 0;
   /// Queues of the tap, 1 to 256.
   unsigned queues = 1;
@@ -41,10 +41,11 @@ struct Port {
   int index = 0;
 };
 
-/// Makes a tap and a port of the bridge out of it: owned by the caller, with an alias that names him and the
-/// bridge, the bridge's MTU, no IPv6 address, and everything that the policy says in force before the first
-/// frame. Needs CAP_NET_ADMIN and a /dev/net/tun that the effective user may open. On failure nothing is
-/// left.
+/// Makes a tap and a port of the bridge out of it: with an alias that names the caller and the bridge, the
+/// bridge's MTU, no IPv6 address, and everything that the policy says in force before the first frame. Needs
+/// CAP_NET_ADMIN and a /dev/net/tun that the effective user may open. On failure nothing is left.
+///
+/// The owner is root, so that nobody else can attach to it, and it ends with this process, until hand_over().
 ///
 /// A bridge that has no address of its own takes that of its lowest port, which only is the tap when there is
 /// no other: such a bridge should be given one (ip link set BRIDGE address …).
@@ -53,12 +54,15 @@ struct Port {
 /// bridge; EOPNOTSUPP it is no bridge; EUSERS the limit is reached; ESTALE the bridge was renamed meanwhile.
 [[nodiscard]] Result<Port> make_port(const PortRequest& request);
 
+/// Makes the caller the owner of the port's tap. He may attach from now on, so first make the record.
+[[nodiscard]] Status hand_over(const Port& port, uid_t owner);
+
 /// The steps of make_port, in this order. Their errors lack the bridge's name.
 
 /// Looks for the bridge and makes sure that it is one.
 [[nodiscard]] Result<LinkState> find_bridge(Netlink& netlink, const std::string& name);
 
-/// A tap that only the caller has hands on, and what rtnetlink says of it.
+/// A tap that nobody but this process has hands on, and what rtnetlink says of it.
 struct ExclusiveTap {
   TapDevice device;
   LinkState link;
@@ -67,8 +71,7 @@ struct ExclusiveTap {
                                             const LinkState& bridge);
 
 /// Makes the tap with the ifindex `tap` a port of the bridge, and brings it up as the last thing. On failure
-/// the tap is deleted: its owner may have attached himself meanwhile, or made it persistent, so that closing
-/// would not do.
+/// the tap may be a port already; closing it does away with it.
 [[nodiscard]] Status join_bridge(Netlink& netlink, int tap, const LinkState& bridge,
                                  const PortRequest& request);
 

@@ -78,6 +78,7 @@ TEST_F(BridgePortTest, ItsDescriptorIsThatTap) {
 TEST_F(BridgePortTest, BelongsToTheCallerAndSaysSo) {
   make_bridge("br0");
   const Port port = port_of(request_for("br0"));
+  ASSERT_TRUE(hand_over(port, kOwner));
   EXPECT_EQ(sysfs(port.tap, "owner"), "1000");
   EXPECT_EQ(sysfs(port.tap, "group"), "-1");
   EXPECT_EQ(sysfs(port.tap, "ifalias"), "tapir: uid 1000 on br0");
@@ -339,12 +340,14 @@ TEST_F(BridgePortTest, ABridgeThatWasRenamedMeanwhileGetsNoPort) {
   make_bridge("br1");
   Netlink netlink = Netlink::open().value();
   const LinkState bridge = find_bridge(netlink, "br0").value();
-  const ExclusiveTap tap = open_tap(netlink, request_for("br0"), bridge).value();
+  std::optional<ExclusiveTap> tap = open_tap(netlink, request_for("br0"), bridge).value();
   run("ip link set br0 down && ip link set br0 name secret && ip link set br1 down && ip link set br1 name "
       "br0");
-  const auto joined = join_bridge(netlink, tap.link.index, bridge, request_for("br0"));
+  const auto joined = join_bridge(netlink, tap->link.index, bridge, request_for("br0"));
   ASSERT_FALSE(joined);
   EXPECT_EQ(joined.error().code(), ESTALE);
+  EXPECT_EQ(run("ip -o link show up dev " + tap->link.name), "");
+  tap.reset();
   EXPECT_THAT(interfaces(), ElementsAre("br0", "lo", "secret"));
 }
 
@@ -352,28 +355,24 @@ TEST_F(BridgePortTest, ABridgeThatWasDeletedMeanwhileGetsNoPort) {
   make_bridge("br0");
   Netlink netlink = Netlink::open().value();
   const LinkState bridge = find_bridge(netlink, "br0").value();
-  const ExclusiveTap tap = open_tap(netlink, request_for("br0"), bridge).value();
+  std::optional<ExclusiveTap> tap = open_tap(netlink, request_for("br0"), bridge).value();
   run("ip link del br0");
   make_bridge("br0");
-  EXPECT_FALSE(join_bridge(netlink, tap.link.index, bridge, request_for("br0")));
+  EXPECT_FALSE(join_bridge(netlink, tap->link.index, bridge, request_for("br0")));
+  tap.reset();
   EXPECT_THAT(interfaces(), ElementsAre("br0", "lo"));
 }
 
-TEST_F(BridgePortTest, TheOwnerCannotKeepATapThatBecameNoPort) {
+TEST_F(BridgePortTest, ItsOwnerCanAttachOnlyOnceItIsHandedOver) {
   make_bridge("br0");
-  Netlink netlink = Netlink::open().value();
-  const LinkState bridge = find_bridge(netlink, "br0").value();
   PortRequest request = request_for("br0");
   request.queues = 2;
-  const ExclusiveTap tap = open_tap(netlink, request, bridge).value();
-  UniqueFd kept;
-  as_user(kOwner, [&] {
-    kept = attach_queue(tap.link.name).value();
-    EXPECT_EQ(::ioctl(kept.get(), TUNSETPERSIST, 1), 0);
-  });
-  run("ip link set br0 down && ip link set br0 name other");
-  EXPECT_FALSE(join_bridge(netlink, tap.link.index, bridge, request));
-  EXPECT_THAT(interfaces(), ElementsAre("lo", "other"));
+  const Port port = port_of(request);
+  as_user(kOwner, [&] { EXPECT_EQ(attach_queue(port.tap).error().code(), EPERM); });
+  ASSERT_TRUE(hand_over(port, kOwner));
+  EXPECT_EQ(sysfs(port.tap, "owner"), std::to_string(kOwner));
+  as_user(kOwner, [&] { EXPECT_TRUE(attach_queue(port.tap)); });
+  as_user(kStranger, [&] { EXPECT_EQ(attach_queue(port.tap).error().code(), EPERM); });
 }
 
 }  // namespace

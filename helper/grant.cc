@@ -39,25 +39,31 @@ Result<Decision> decide_by_rules(const User& caller, const std::string& bridge) 
   return decision;
 }
 
-// Steps 5 to 8, but for the record of a refusal.
-Status decide_and_pass(const GrantRequest& request, const User& caller, Privileges& privileges) {
+// All but the record of a refusal.
+Status decide_and_pass(const GrantRequest& request, const User& caller, Privileges& privileges,
+                       const AuditTrail& trail) {
+  TAPIR_TRY(privileges.check_net_admin());
   TAPIR_TRY_ASSIGN(const Decision decision, decide_by_rules(caller, request.bridge));
   TAPIR_TRY_ASSIGN(const Port port, make_port({request.bridge, caller.uid, request.queues,
                                                request.vnet_header, request.guest_mac, decision.policy}));
   TAPIR_TRY(privileges.drop());
-  // Before the caller has it: then it may kill this process.
-  write_audit({true, caller.uid, request.bridge, port.tap, decision.reason});
+  // While only this process has the tap: once the caller has it, too, he may end the process.
+  trail.write({true, caller.uid, request.bridge, port.tap, decision.reason});
+  TAPIR_TRY(hand_over(port, caller.uid));
   return net::send_fds(request.fd, port.queues);
 }
 
 Status grant(const GrantRequest& request, Privileges& privileges) {
-  TAPIR_TRY(privileges.check_net_admin());
   TAPIR_TRY(close_all_but(request.fd));
-  TAPIR_TRY(check_receiver(request.fd));
+  // Before anything is opened, which might get the number of a descriptor that is not there.
+  Status passed = check_receiver(request.fd);
+  TAPIR_TRY_ASSIGN(const AuditTrail trail, AuditTrail::open());
   const User caller = user_of(privileges.caller());
-  Status passed = decide_and_pass(request, caller, privileges);
+  if (passed) {
+    passed = decide_and_pass(request, caller, privileges, trail);
+  }
   if (!passed) {
-    write_audit({false, caller.uid, request.bridge, {}, passed.error().message()});
+    trail.write({false, caller.uid, request.bridge, {}, passed.error().message()});
   }
   return passed;
 }

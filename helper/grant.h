@@ -24,14 +24,17 @@ struct Outcome {
 ///   socket
 ///      of ours is opened and before any word of the caller's is looked at;
 ///   3. a filter leaves only the system calls of what follows (install_seccomp_filter);
-///   4. the command line; inherited descriptors but --fd are closed, --fd is a unix socket;
+///   4. the command line; inherited descriptors but --fd are closed, the way to the audit trail is opened,
+///   --fd
+///      is a unix socket;
 ///   5. the rules are read with the caller's own user and groups, and decide;
 ///   6. the tap is made and put on the bridge (make_port);
 ///   7. the last capability is given away and that is verified;
-///   8. the audit trail gets its record, and the descriptors are sent.
+///   8. the audit trail gets its record, the tap is made the caller's, and the descriptors are sent.
 ///
-/// The tap is never persistent, so that whatever ends this process before 8 takes it away. On success a run
-/// that grants prints nothing, as QEMU's helper. The process is good for nothing else afterwards.
+/// The tap is never persistent, and until 8 nobody but root can attach to it, so that whatever ends this
+/// process before takes it away. On success a run that grants prints nothing, as QEMU's helper. The process
+/// is good for nothing else afterwards.
 Outcome run(std::span<const char* const> words);
 
 }  // namespace tapir::helper

@@ -49,6 +49,7 @@ Status set_flags(Netlink& netlink, int tap, const PortPolicy& policy) {
     }
     if (policy.lock) {
       request.put(IFLA_BRPORT_LEARNING, std::uint8_t{0});
+      request.put(IFLA_BRPORT_UNICAST_FLOOD, std::uint8_t{0});
       request.put(IFLA_BRPORT_LOCKED, std::uint8_t{1});
     }
   });
@@ -91,6 +92,26 @@ Status set_vlan(Netlink& netlink, int tap, std::uint16_t vlan) {
   return change_vlans(netlink, RTM_DELLINK, tap, static_cast<std::uint16_t>(vlan + 1), kLastVlan, 0);
 }
 
+Status refuse_known(const net::MacAddress& mac) {
+  return fail("the guest's address " + mac.to_string() +
+                  " is known there on another port; give the guest another, or end the machine that uses it",
+              EEXIST);
+}
+
+Status reserve_address(Netlink& netlink, int tap, const std::string& name, const net::MacAddress& mac) {
+  ifinfomsg header{};
+  header.ifi_index = tap;
+  NetlinkRequest request(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND, header);
+  request.nest(IFLA_PROP_LIST, [&] { request.put_text(IFLA_ALT_IFNAME, name); });
+  auto done = netlink.change(request);
+  if (!done && done.error().code() == EEXIST) {
+    return refuse_known(mac);
+  }
+  return done ? done
+              : tl::unexpected(
+                    std::move(done).error().with_context("cannot reserve the address " + mac.to_string()));
+}
+
 // Without a VLAN in the policy the kernel makes the entry for all VLANs of the port, and for when the bridge
 // does not look at VLANs (br_fdb_add).
 Status pin_address(Netlink& netlink, int tap, const net::MacAddress& mac, std::optional<std::uint16_t> vlan) {
@@ -106,10 +127,7 @@ Status pin_address(Netlink& netlink, int tap, const net::MacAddress& mac, std::o
   }
   auto done = netlink.change(request);
   if (!done && done.error().code() == EEXIST) {
-    return fail(
-        "the guest's address " + mac.to_string() +
-            " is known there on another port; give the guest another, or end the machine that uses it",
-        EEXIST);
+    return refuse_known(mac);
   }
   return done ? done
               : tl::unexpected(
@@ -147,7 +165,13 @@ Status check_port(const PortState& port, const PortPolicy& policy) {
   return {};
 }
 
-Status set_options(Netlink& netlink, int tap, const PortPolicy& policy,
+std::string reservation_name(int bridge, std::optional<std::uint16_t> vlan, const net::MacAddress& guest) {
+  std::string address = guest.to_string();
+  std::erase(address, ':');
+  return "tapir-" + std::to_string(bridge) + "-" + std::to_string(vlan.value_or(0)) + "-" + address;
+}
+
+Status set_options(Netlink& netlink, int tap, int bridge, const PortPolicy& policy,
                    const std::optional<net::MacAddress>& guest) {
   if (policy.vlan) {
     if (auto done = set_vlan(netlink, tap, *policy.vlan); !done) {
@@ -159,6 +183,7 @@ Status set_options(Netlink& netlink, int tap, const PortPolicy& policy,
     TAPIR_TRY(set_flags(netlink, tap, policy));
   }
   if (policy.lock) {
+    TAPIR_TRY(reserve_address(netlink, tap, reservation_name(bridge, policy.vlan, *guest), *guest));
     TAPIR_TRY(pin_address(netlink, tap, *guest, policy.vlan));
   }
   return {};

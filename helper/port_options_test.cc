@@ -2,8 +2,13 @@
 #include "helper/port_options.h"
 
 #include <gmock/gmock.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <sys/ioctl.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -60,6 +65,21 @@ class PortOptionsTest : public BridgeTest {
     return request;
   }
   static PortRequest plain() { return {.bridge = "br0", .owner = kOwner, .guest_mac = {}, .policy = {}}; }
+  // What its user can do to his tap without a privilege.
+  static void set_address(const Port& port, const net::MacAddress& address) {
+    as_user(kOwner, [&] {
+      ifreq request{};
+      request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+      std::copy(address.octets.begin(), address.octets.end(), request.ifr_hwaddr.sa_data);
+      EXPECT_EQ(::ioctl(port.queues.front().get(), SIOCSIFHWADDR, &request), 0) << errno;
+    });
+  }
+  // The frames of a locked guest get lost from now on: the kernel has forgotten where it is.
+  static void rob(const Port& thief, const net::MacAddress& guest) {
+    set_address(thief, guest);
+    set_address(thief, guest_address(99));
+    EXPECT_EQ(entry_of(guest), "");
+  }
   static std::string entry_of(const net::MacAddress& guest) {
     return run("bridge fdb show br br0 | sed -n 's/^" + guest.to_string() + " //p'");
   }
@@ -163,6 +183,37 @@ TEST_F(PortOptionsTest, AnAddressIsLockedOnce) {
   EXPECT_THAT(interfaces(), ElementsAre("br0", "lo", port->tap));
   port.reset();
   EXPECT_EQ(error_of(locked_to(guest_address(1))), "no error");
+}
+
+TEST_F(PortOptionsTest, WhoRobsALockedGuestOfItsAddressDoesNotGetIt) {
+  std::optional<Port> port = port_of(locked_to(guest_address(1)));
+  std::optional<Port> thief = port_of(locked_to(guest_address(2)));
+  rob(*thief, guest_address(1));
+  EXPECT_THAT(error_of(locked_to(guest_address(1))), HasSubstr("known there on another port"));
+  send_frame(*thief, make_frame(kBroadcast, guest_address(1), 1));
+  thief.reset();
+  EXPECT_THAT(error_of(locked_to(guest_address(1))), HasSubstr("known there on another port"));
+  const Frame later = make_frame(kBroadcast, guest_address(3), 2);
+  send_frame(port_of(plain()), later);
+  EXPECT_EQ(receive_frame(*port), later);  // so nothing was sent in its name
+  port.reset();
+  EXPECT_EQ(error_of(locked_to(guest_address(1))), "no error");
+}
+
+TEST_F(PortOptionsTest, WhoRobsALockedGuestOfItsAddressDoesNotGetItsFrames) {
+  const Port port = port_of(locked_to(guest_address(1)));
+  const Port thief = port_of(locked_to(guest_address(2)));
+  const Port other = port_of(plain());
+  rob(thief, guest_address(1));
+  send_frame(other, make_frame(guest_address(1), guest_address(3), 1));
+  const Frame later = make_frame(kBroadcast, guest_address(3), 2);
+  send_frame(other, later);
+  EXPECT_EQ(receive_frame(thief), later);
+}
+
+TEST(ReservationName, IsOneForEachAddressOfEachVlanOfEachBridge) {
+  EXPECT_EQ(reservation_name(7, std::nullopt, guest_address(1)), "tapir-7-0-525400000001");
+  EXPECT_EQ(reservation_name(12, 4094, guest_address(255)), "tapir-12-4094-5254000000ff");
 }
 
 TEST_F(PortOptionsTest, AnAddressThatTheBridgeHasLearnedElsewhereIsNotLocked) {

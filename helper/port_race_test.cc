@@ -50,15 +50,14 @@ struct Score {
   std::atomic<unsigned> breaches = 0;  ///< of a tap that is on a bridge
 };
 
-// A process of another user that does nothing but try to get a queue of the tap `name`, and to do harm with
-// it.
+// A process of an ordinary user, be it a stranger or the one for whom the tap is, that does nothing but try
+// to get a queue of the tap `name`, and to do harm with it.
 class Attacker {
  public:
-  Attacker(Score& score, const std::string& name, unsigned seed) : child_(::fork()) {
+  Attacker(Score& score, uid_t user, const std::string& name, unsigned seed) : child_(::fork()) {
     if (child_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (::setresgid(kStranger, kStranger, kStranger) < 0 ||
-          ::setresuid(kStranger, kStranger, kStranger) < 0) {
+      if (::setresgid(user, user, user) < 0 || ::setresuid(user, user, user) < 0) {
         ::_exit(1);
       }
       for (unsigned i = seed; !score.stop; ++i) {
@@ -137,8 +136,8 @@ class PortRaceTest : public BridgeTest {
   }
   // Makes ports with the one name that a limit of 1 leaves, and looks at each that was made.
   unsigned make_ports_under_attack(unsigned queues, const std::string& tap) {
-    const Attacker first(*score_, tap, 0);
-    const Attacker second(*score_, tap, 17);
+    const Attacker first(*score_, kStranger, tap, 0);
+    const Attacker second(*score_, kOwner, tap, 17);
     unsigned made = 0;
     // Long enough, and until they got in at least once where they can.
     const auto start = std::chrono::steady_clock::now();
@@ -156,7 +155,7 @@ class PortRaceTest : public BridgeTest {
         ADD_FAILURE() << "there is no tap";
         continue;
       }
-      EXPECT_EQ(link->tun->owner, kOwner);
+      EXPECT_EQ(link->tun->owner, uid_t{0});
       EXPECT_EQ(link->tun->group, std::nullopt);
       EXPECT_FALSE(link->tun->persistent);
       EXPECT_EQ(link->tun->queues, queues > 1 ? queues : 0);
@@ -174,7 +173,7 @@ class PortRaceTest : public BridgeTest {
   std::optional<Netlink> netlink_;
 };
 
-TEST_F(PortRaceTest, AStrangerNeverHasAQueueOfAPort) {
+TEST_F(PortRaceTest, NobodyHasAQueueOfAPortBeforeItIsHandedOver) {
   netlink_ = Netlink::open().value();
   const std::string tap = make_port(request_of(3)).value().tap;
   EXPECT_GT(make_ports_under_attack(3, tap), 0U);
@@ -185,7 +184,7 @@ TEST_F(PortRaceTest, AStrangerNeverHasAQueueOfAPort) {
   RecordProperty("queues", static_cast<int>(score_->queues));
 }
 
-TEST_F(PortRaceTest, AStrangerNeverHasAQueueOfATapWithOne) {
+TEST_F(PortRaceTest, NobodyEverHasAQueueOfATapWithOne) {
   netlink_ = Netlink::open().value();
   const std::string tap = make_port(request_of(1)).value().tap;
   EXPECT_GT(make_ports_under_attack(1, tap), 0U);

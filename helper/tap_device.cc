@@ -22,6 +22,7 @@ namespace {
 
 // First octet of the addresses of taps.
 constexpr std::uint8_t kTapOctet = 0xFE;
+constexpr uid_t kRoot = 0;
 
 bool kernel_has_vnet_header(int fd) {
   unsigned features = 0;
@@ -78,11 +79,16 @@ Result<TapDevice> TapDevice::create(const TapOptions& options) {
   return TapDevice(std::move(fd), std::move(name), flags);
 }
 
-Status TapDevice::claim(uid_t owner) {
-  const int fd = queues_.front().get();
-  if (::ioctl(fd, TUNSETOWNER, static_cast<unsigned long>(owner)) < 0) {
-    return fail_errno("cannot give tap '" + name_ + "' to uid " + std::to_string(owner));
+Status set_tap_owner(int queue, uid_t owner) {
+  if (::ioctl(queue, TUNSETOWNER, static_cast<unsigned long>(owner)) < 0) {
+    return fail_errno("cannot give the tap to uid " + std::to_string(owner));
   }
+  return {};
+}
+
+Status TapDevice::claim() {
+  const int fd = queues_.front().get();
+  TAPIR_TRY(set_tap_owner(fd, kRoot));
   // The kernel has chosen the other octets at random.
   ifreq request{};
   if (::ioctl(fd, SIOCGIFHWADDR, &request) < 0) {
@@ -133,7 +139,7 @@ Result<LinkState> TapDevice::find(Netlink& netlink) const {
   return link;
 }
 
-Status TapDevice::check(const LinkState& link, uid_t owner) const {
+Status TapDevice::check(const LinkState& link) const {
   if (!link.tun) {
     return fail("this kernel does not tell who uses tap '" + name_ + "'; Linux 4.17 or later is needed",
                 ENOTSUP);
@@ -142,7 +148,7 @@ Status TapDevice::check(const LinkState& link, uid_t owner) const {
   // Of a tap with one queue, ours, the kernel gives no number.
   const bool only_ours =
       tun.multi_queue ? tun.queues == queues_.size() && tun.disabled_queues == 0 : queues_.size() == 1;
-  if (!only_ours || !tun.is_tap || tun.owner != owner || tun.group || tun.persistent ||
+  if (!only_ours || !tun.is_tap || tun.owner != kRoot || tun.group || tun.persistent ||
       link.type != ARPHRD_ETHER || link.name != name_ || link.address != address_) {
     return fail(
         "another process has its hands on every tap that is made here (`fuser -v /dev/net/tun` shows who has "

@@ -25,6 +25,7 @@ struct TapLimit {
 
 /// What tap to make.
 struct TapOptions {
+  /// Whose it will be. Here it only names the slots of a limit.
   uid_t owner = 0;
   /// 1 to 256 (MAX_TAP_QUEUES); above 1 the tap is a multi-queue one.
   unsigned queues = 1;
@@ -32,6 +33,10 @@ struct TapOptions {
   bool vnet_header = false;
   std::optional<TapLimit> limit = std::nullopt;
 };
+
+/// Makes `owner` the one user beside CAP_NET_ADMIN who may attach to the tap of which `queue` is a queue.
+/// Takes no privilege but the descriptor (drivers/net/tun.c, TUNSETOWNER).
+[[nodiscard]] Status set_tap_owner(int queue, uid_t owner);
 
 /// A tap that is being made, and the descriptors of its queues. It is not persistent, so it vanishes with the
 /// last of them. After creation its name is used for one thing, to attach further queues, and everything else
@@ -48,8 +53,9 @@ struct TapOptions {
 /// - The kernel counts attached queues, in use or switched off. check() demands that all ours are attached
 /// and that
 ///   there is no other, that the owner is ours and there is no group, in one picture that the kernel draws
-///   under the RTNL, the lock under which attaching and all these requests run. From that picture on no
-///   stranger has a descriptor, and none can get one: attaching takes to be the owner, and changing the owner
+///   under the RTNL, the lock under which attaching and all these requests run. The owner until then is
+///   root, who may do all of it anyway. So from that picture on nobody else has a descriptor, and none can
+///   get one, not even the user for whom the tap is: attaching takes to be the owner, and changing the owner
 ///   takes a descriptor. What a stranger set before he closed his is undone by forget_settings(), or refused
 ///   by check().
 class TapDevice {
@@ -58,11 +64,11 @@ class TapDevice {
   /// user's slots (see slot_name). Error code EUSERS: all slots are taken.
   [[nodiscard]] static Result<TapDevice> create(const TapOptions& options);
 
-  /// Makes `owner` the only user beside CAP_NET_ADMIN who may attach, and gives the tap an address that
+  /// Makes root the owner, so that nobody without CAP_NET_ADMIN may attach, and gives the tap an address that
   /// begins with FE: a bridge takes the lowest address of its ports for its own
   /// (br_stp_recalculate_bridge_id), and this one is above all that hardware has. Call it at once after
   /// create().
-  [[nodiscard]] Status claim(uid_t owner);
+  [[nodiscard]] Status claim();
 
   /// Attaches queues until there are `total`.
   [[nodiscard]] Status add_queues(unsigned total);
@@ -72,7 +78,7 @@ class TapDevice {
 
   /// Whether `link`, of find(), is surely this tap, and only we have queues of it. Call it after add_queues()
   /// and before the tap is given anything. Error code EBUSY: somebody else has, or had, hands on it.
-  [[nodiscard]] Status check(const LinkState& link, uid_t owner) const;
+  [[nodiscard]] Status check(const LinkState& link) const;
 
   /// Sets what a descriptor can set, and what is not visible in LinkState, to the values of a new tap.
   [[nodiscard]] Status forget_settings() const;

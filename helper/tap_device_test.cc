@@ -57,7 +57,7 @@ class TapDeviceTest : public BridgeTest {
     Netlink netlink = Netlink::open().value();
     const auto link = tap.find(netlink);
     EXPECT_TRUE(link) << link.error().message();
-    const auto status = tap.check(*link, kOwner);
+    const auto status = tap.check(*link);
     return status ? 0 : status.error().code();
   }
   // What check() says of a tap that a stranger had a queue of, did `deed` to after it was claimed, and left.
@@ -65,7 +65,7 @@ class TapDeviceTest : public BridgeTest {
     TapDevice tap = create(2);
     UniqueFd stranger;
     EXPECT_EQ(attach_as(kStranger, tap.name(), stranger), 0);
-    EXPECT_TRUE(tap.claim(kOwner));
+    EXPECT_TRUE(tap.claim());
     as_user(kStranger, [&] { EXPECT_EQ(deed(stranger.get()), 0) << errno; });
     stranger.reset();
     EXPECT_TRUE(tap.add_queues(2));
@@ -76,10 +76,10 @@ class TapDeviceTest : public BridgeTest {
 TEST_F(TapDeviceTest, IsOursAloneWhenNobodyInterferes) {
   for (const unsigned queues : {1U, 2U, 256U}) {
     TapDevice tap = create(queues);
-    ASSERT_TRUE(tap.claim(kOwner));
+    ASSERT_TRUE(tap.claim());
     ASSERT_TRUE(tap.add_queues(queues));
     EXPECT_EQ(check_code(tap), 0) << queues;
-    EXPECT_EQ(sysfs(tap.name(), "owner"), std::to_string(kOwner));
+    EXPECT_EQ(sysfs(tap.name(), "owner"), "0");
     EXPECT_EQ(sysfs(tap.name(), "address").substr(0, 3), "fe:");
   }
   EXPECT_THAT(interfaces(), ElementsAre("lo"));
@@ -88,13 +88,13 @@ TEST_F(TapDeviceTest, IsOursAloneWhenNobodyInterferes) {
 TEST_F(TapDeviceTest, HasAnAddressOfItsOwn) {
   TapDevice first = create(1);
   TapDevice second = create(1);
-  ASSERT_TRUE(first.claim(kOwner) && second.claim(kOwner));
+  ASSERT_TRUE(first.claim() && second.claim());
   EXPECT_NE(sysfs(first.name(), "address"), sysfs(second.name(), "address"));
 }
 
 TEST_F(TapDeviceTest, MoreQueuesThanTheKernelHasAreAnError) {
   TapDevice tap = create(257);
-  ASSERT_TRUE(tap.claim(kOwner));
+  ASSERT_TRUE(tap.claim());
   const auto status = tap.add_queues(257);
   ASSERT_FALSE(status);
   EXPECT_THAT(status.error().message(), HasSubstr("queue 257 of 257"));
@@ -119,7 +119,7 @@ TEST_F(TapDeviceTest, AStrangerGetsAQueueOnlyBeforeTheTapIsClaimed) {
   UniqueFd before;
   UniqueFd after;
   EXPECT_EQ(attach_as(kStranger, tap.name(), before), 0);
-  ASSERT_TRUE(tap.claim(kOwner));
+  ASSERT_TRUE(tap.claim());
   EXPECT_EQ(attach_as(kStranger, tap.name(), after), EPERM);
   ASSERT_TRUE(tap.add_queues(2));
   EXPECT_EQ(check_code(tap), EBUSY);
@@ -129,7 +129,7 @@ TEST_F(TapDeviceTest, AStrangersQueueInPlaceOfOursIsNoticed) {
   TapDevice tap = create(2);
   UniqueFd stranger;
   EXPECT_EQ(attach_as(kStranger, tap.name(), stranger), 0);
-  ASSERT_TRUE(tap.claim(kOwner));
+  ASSERT_TRUE(tap.claim());
   EXPECT_EQ(check_code(tap), EBUSY);  // two queues, and one is ours
 }
 
@@ -137,7 +137,7 @@ TEST_F(TapDeviceTest, AQueueThatIsSwitchedOffIsNoticed) {
   TapDevice tap = create(2);
   UniqueFd stranger;
   EXPECT_EQ(attach_as(kStranger, tap.name(), stranger), 0);
-  ASSERT_TRUE(tap.claim(kOwner));
+  ASSERT_TRUE(tap.claim());
   as_user(kStranger, [&] {
     ifreq request{};
     request.ifr_flags = IFF_DETACH_QUEUE;
@@ -206,7 +206,7 @@ TEST_F(TapDeviceTest, NoFilterOfAStrangerStays) {
     TapDevice tap = create(2);
     UniqueFd stranger;
     EXPECT_EQ(attach_as(kStranger, tap.name(), stranger), 0);
-    ASSERT_TRUE(tap.claim(kOwner));
+    ASSERT_TRUE(tap.claim());
     ASSERT_TRUE(tap.add_queues(2));
     as_user(kStranger, [&, number = request, argument = value] {
       EXPECT_GE(::ioctl(stranger.get(), number, argument), 0) << errno;
@@ -234,7 +234,7 @@ TEST_F(TapDeviceTest, NoSettingOfAStrangerStays) {
     EXPECT_EQ(::ioctl(stranger.get(), TUNSETCARRIER, &no_carrier), 0);
   });
   stranger.reset();
-  ASSERT_TRUE(tap.claim(kOwner));
+  ASSERT_TRUE(tap.claim());
   ASSERT_TRUE(tap.add_queues(2));
   ASSERT_EQ(check_code(tap), 0);
   run("ip link set " + tap.name() + " up");
@@ -257,7 +257,7 @@ TEST_F(TapDeviceTest, NoSettingOfAStrangerStays) {
 
 TEST_F(TapDeviceTest, ATapThatWasRenamedMeanwhileIsNotTaken) {
   TapDevice tap = create(2);
-  ASSERT_TRUE(tap.claim(kOwner));
+  ASSERT_TRUE(tap.claim());
   run("ip link set " + tap.name() + " name other");
   ASSERT_TRUE(tap.add_queues(2));  // which makes a new one
   Netlink netlink = Netlink::open().value();
@@ -268,7 +268,7 @@ TEST_F(TapDeviceTest, ATapThatWasRenamedMeanwhileIsNotTaken) {
 
 TEST_F(TapDeviceTest, ATapThatWasDeletedMeanwhileIsNotTaken) {
   TapDevice tap = create(1);
-  ASSERT_TRUE(tap.claim(kOwner));
+  ASSERT_TRUE(tap.claim());
   run("ip link del " + tap.name());
   Netlink netlink = Netlink::open().value();
   const auto link = tap.find(netlink);

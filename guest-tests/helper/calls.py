@@ -235,6 +235,28 @@ def rules_reach_the_port(bed):
     nothing_left()
 
 
+def a_locked_address_cannot_be_taken(bed):
+    """Another user who has the kernel forget a locked guest's address, which the descriptor of any tap on the bridge allows,
+    does not get a tap with that address."""
+    bed.configure("allow br0\nlock br0\n")
+    victims, thiefs = "52:54:00:00:00:07", "52:54:00:00:00:08"
+    with bed.call("--br=br0", f"--mac={victims}").granted():
+        with bed.call("--br=br0", f"--mac={thiefs}", user=OTHER_USER).granted() as thief:
+            fd = thief.descriptors[0]
+            script = ("import fcntl, struct, sys\n"
+                      "for address in sys.argv[2:]:\n"
+                      "    request = struct.pack('16sH14s8x', b'', 1, bytes.fromhex(address.replace(':', '')))\n"
+                      "    fcntl.ioctl(int(sys.argv[1]), 0x8924, request)  # SIOCSIFHWADDR\n")
+            subprocess.run(["python3", "-c", script, str(fd), victims, "02:11:22:33:44:55"], check=True, pass_fds=[fd],
+                           user=OTHER_USER, group=OTHER_USER, extra_groups=[])
+            expect(victims not in run("bridge", "fdb", "show", "br", "br0"), "the kernel has not forgotten the address")
+            bed.call("--br=br0", f"--mac={victims}", user=OTHER_USER).refused(victims)
+        bed.call("--br=br0", f"--mac={victims}", user=OTHER_USER).refused(victims)
+    with bed.call("--br=br0", f"--mac={victims}").granted():
+        pass
+    nothing_left()
+
+
 def per_user_files_work(bed):
     """QEMU's scheme: an include that only one group can read is for that group alone."""
     include = bed.configuration.parent / "group.conf"
@@ -273,6 +295,11 @@ def grants_and_refusals_are_recorded(bed):
         record = log.recv(4096).decode()
         for word in (str(NOBODY), "br1"):
             expect(word in record, f"no {word} in {record!r}")
+        for refused, word in ((lambda: bed.call(*ALLOWED, mode=PLAIN), "CAP_NET_ADMIN"),
+                              (lambda: bed.call("--br=br0", "--fd=77", fd=False), "--fd=77")):
+            refused().refused(word)
+            record = log.recv(4096).decode()
+            expect("refused" in record and word in record, f"no refusal for {word} in {record!r}")
         for _ in range(600):  # more than the socket's queue takes
             bed.call("--br=br1", limit=5).refused()
             if log_is_full():
@@ -301,5 +328,6 @@ TESTS = (both_installations_grant, neither_installation_says_so, no_new_privs_sa
          include_is_not_searched_where_the_caller_stands, secrets_are_not_repeated,
          denied_looks_the_same_for_bridges_that_are_not_there, only_bridges_are_joined, no_configuration_is_no_access,
          arguments_are_strict, version_and_help_need_nothing, strange_argument_vectors, limits_hold,
-         limits_hold_under_concurrency, rules_reach_the_port, per_user_files_work,
+         limits_hold_under_concurrency, rules_reach_the_port, a_locked_address_cannot_be_taken,
+         per_user_files_work,
          check_is_for_root_and_tells_the_truth, grants_and_refusals_are_recorded)

@@ -3,6 +3,7 @@
 one of them, environment, descriptors, limits, signals, tracing. Numbers are those of the conformance list (HLP-…)."""
 
 import collections
+import contextlib
 import ctypes
 import itertools
 import os
@@ -55,18 +56,35 @@ def steps_come_in_order(bed):
         dropped = first(lines, r"^capset\(.*effective=1<<CAP_NET_ADMIN, permitted=1<<CAP_NET_ADMIN, inheritable=0")
         no_new_privs = first(lines, r"^prctl\(PR_SET_NO_NEW_PRIVS, 1")
         filtered = first(lines, r"^seccomp\(SECCOMP_SET_MODE_FILTER|^prctl\(PR_SET_SECCOMP")
+        trail = first(lines, r"^socket\(AF_UNIX, SOCK_DGRAM")
         rules = first(lines, r"^openat\(.*bridge\.conf.*O_NOFOLLOW")
         tun = first(lines, r'^openat\(.*"/dev/net/tun"')
         made = first(lines, r"TUNSETIFF", tun)
-        owned = first(lines, r"TUNSETOWNER", made)
-        bare = first(lines, r"^capset\(.*effective=0, permitted=0, inheritable=0", owned)
+        kept = first(lines, r"TUNSETOWNER, (0x)?0\b", made)
+        up = first(lines, r"^sendto\(.*ifi_flags=IFF_UP", kept)
+        bare = first(lines, r"^capset\(.*effective=0, permitted=0, inheritable=0", kept)
+        recorded = first(lines, r'^sendto\(.*"<\d+>tapir-bridge-helper', bare)
+        owned = first(lines, r"TUNSETOWNER, (0xfffe|65534)\b", made)
         sent = first(lines, r"^sendmsg\(.*SCM_RIGHTS", bare)
-        order = [dropped, no_new_privs, filtered, rules, tun, made, owned, bare, sent]
+        order = [dropped, no_new_privs, filtered, trail, rules, tun, made, kept, up, bare, recorded, owned, sent]
         expect(order == sorted(order), f"{mode}: order {order}")
         # What the loader and the checks of the drop itself need: libraries and /proc.
         opened = [line for line in lines[:dropped] if re.match(r"(openat|socket)\(", line)
                   and not re.search(r'"/(etc/ld\.so|lib|usr/lib|proc/)', line)]
         expect(not opened, f"{mode}: opened with full privileges: {opened}")
+
+
+def without_a_way_to_the_audit_trail_nothing_is_made(bed):
+    """Whoever takes the helper's means away before it could record a grant gets none."""
+    bed.configure("allow br0\n")
+    before = ["strace", "-f", "-qq", "-u", "nobody", "-o", "/dev/null", "-e", "inject=socket:delay_enter=2000000:when=1"]
+    helper = bed.start(*ALLOWED, before=before)
+    pid = traced_child(helper[0], lambda pid: status_of(pid)["Seccomp"].strip() == "2")
+    time.sleep(0.2)  # from its filter to its first socket
+    subprocess.run(["prlimit", "--pid", str(pid), "--nofile=0:0"], check=True, user=NOBODY, group=NOBODY, extra_groups=[])
+    with bed.finish(*helper) as answer:
+        answer.refused("audit trail")
+    nothing_left()
 
 
 def nothing_is_executed_nor_entered(bed):
@@ -121,6 +139,18 @@ def status_of(pid):
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
+def traced_child(tracer, arrived):
+    """The pid of the helper under this strace, once `arrived(pid)`."""
+    children = pathlib.Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, KeyError):  # strace has short-lived children of its own before
+            for pid in map(int, children.read_text(encoding="ascii").split()):
+                if arrived(pid):
+                    return int(children.read_text(encoding="ascii").split()[0])
+    raise Failure("the helper did not get that far")
+
+
 class Held:
     """A helper that is held for a moment as it enters a system call, still holding its tap."""
 
@@ -128,12 +158,7 @@ class Held:
         before = ["strace", "-f", "-qq", "-u", "nobody", "-o", "/dev/null", "-e",
                   f"inject={name}:delay_enter=3000000:when=1"]
         self._tracer, self._end = bed.start(*ALLOWED, before=before, **options)
-        deadline = time.monotonic() + 10
-        while not any(name.startswith("tap") for name in links()):
-            expect(time.monotonic() < deadline, "the helper did not get as far as its tap")
-        # Only now: strace had short-lived children of its own before.
-        children = pathlib.Path(f"/proc/{self._tracer.pid}/task/{self._tracer.pid}/children").read_text(encoding="ascii")
-        self.pid = int(children.split()[0])
+        self.pid = traced_child(self._tracer, lambda pid: any(name.startswith("tap") for name in links()))
         time.sleep(0.2)
 
     def __enter__(self):
@@ -257,7 +282,7 @@ def ignored_and_blocked_signals_do_not_matter(bed):
 
     with bed.call(*ALLOWED, preexec_fn=hostile).granted():
         pass
-    process, ours = bed.start(*ALLOWED)
+    process, ours = bed.start(*ALLOWED, before=["sh", "-c", 'sleep 0.3; exec "$0" "$@"'])
     ours.close()
     _, errors = process.communicate(timeout=20)
     expect(process.returncode == 1 and errors.count("\n") == 1, f"{process.returncode}: {errors}")
@@ -331,7 +356,7 @@ def others_get_no_queue_of_a_fresh_tap(bed):
     nothing_left()
 
 
-TESTS = (steps_come_in_order, nothing_is_executed_nor_entered, death_at_every_call_leaves_nothing,
+TESTS = (steps_come_in_order, without_a_way_to_the_audit_trail_nothing_is_made, nothing_is_executed_nor_entered, death_at_every_call_leaves_nothing,
          failing_drops_end_the_run, no_privilege_is_left_with_the_tap, the_caller_cannot_reach_into_it,
          environment_does_not_matter, the_programs_are_hardened, descriptors_are_its_own, small_limits_end_cleanly,
          ignored_and_blocked_signals_do_not_matter, fewer_capabilities_never_mean_more,
