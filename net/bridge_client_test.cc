@@ -283,7 +283,7 @@ TEST_F(BridgeClientTest, AForeignHelperIsToldNeitherAddressNorQueues) {
 
 TEST_F(BridgeClientTest, AHelperThatIsSilentAboutItselfIsAForeignOne) {
   const std::string helper = directory_.fake("mute+byte");
-  EXPECT_THAT(refusal({.helper = helper, .mac = kMac, .limit = 1s}).message(),
+  EXPECT_THAT(refusal({.helper = helper, .mac = kMac, .limit = 6s}).message(),
               HasSubstr("sent data without a tap"));
   EXPECT_THAT(arguments(helper), ElementsAre("--use-vnet", "--fd=3", "--br=br0"));
 }

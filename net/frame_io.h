@@ -45,6 +45,9 @@ class ReceiveSink {
   virtual void commit(std::size_t bytes) = 0;
 };
 
+/// How many eventfds one FrameIo can watch.
+inline constexpr unsigned kMaxWatched = 64;
+
 /// How much one turn may do, so that sending and receiving share the thread.
 struct Budget {
   unsigned frames = 256;
@@ -68,7 +71,11 @@ struct FrameIoCounters {
   std::uint64_t sent_frames = 0;
   std::uint64_t sent_bytes = 0;
   std::uint64_t transmit_dropped = 0;  ///< refused by the backend with an errno
+  std::uint64_t receive_batches = 0;   ///< reads that the engine made at once, alone or many
+  std::uint64_t transmit_batches = 0;  ///< the same of writes
+  std::uint64_t mode_switches = 0;     ///< between reading into slots and reading in place
   std::uint64_t syscalls = 0;
+  std::uint64_t ring_calls = 0;  ///< reads and writes that io_uring did; not among `syscalls`
   std::uint64_t waits = 0;
 };
 
@@ -81,7 +88,8 @@ struct FrameIoFeatures {
 
 /// A place frames go to and come from, and the whole wait of the I/O thread that serves it: queue kicks, stop
 /// messages and readiness of the backend arrive through one wait(), so that an engine may put them all on one
-/// io_uring. Two engines implement it with the same behaviour: `sync` (readv, writev, ppoll) and `uring`.
+/// io_uring. Two engines implement it with the same behaviour (frame_engine.h): `sync` (readv, writev,
+/// ppoll) and `uring`.
 ///
 /// Threads: construct, features(), set_offloads() and watch() before start() on any one thread; everything
 /// else on the I/O thread, which calls start() first. set_offloads() may also be called from the I/O thread
@@ -118,7 +126,10 @@ class FrameIo {
 
   /// Binds the engine to the calling thread.
   [[nodiscard]] virtual Status start() = 0;
-  /// Adds a borrowed eventfd to the wait; returns its bit number, 0 to 63.
+  /// Lets go of the backend and of what is watched, on the thread that called start(), so that the backend is
+  /// free at once when the engine is destroyed. Only destruction may follow.
+  virtual void stop() = 0;
+  /// Adds a borrowed, non-blocking eventfd to the wait; returns its bit number, 0 to 63.
   [[nodiscard]] virtual Result<unsigned> watch(int event_fd) = 0;
   virtual void unwatch(unsigned bit) = 0;
   /// Whether wait() reports frames to read. False at start, so that a stopped receiver does not spin.

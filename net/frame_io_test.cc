@@ -52,6 +52,7 @@ class FrameIoTest : public ::testing::TestWithParam<std::tuple<Engine, LinkKind>
  protected:
   void SetUp() override {
     const auto& [engine, kind] = GetParam();
+    TAPIR_NEEDS_ENGINE(engine);
     if (kind.needs_namespace) {
       TAPIR_ENTER_NETWORK_NAMESPACE();
     }
@@ -75,6 +76,12 @@ class FrameIoTest : public ::testing::TestWithParam<std::tuple<Engine, LinkKind>
     return frames;
   }
   FrameIo::WaitResult poll() { return io_->wait(FrameIo::Clock::now()); }
+  // A hint may be stale; then there is nothing to receive, and the next one is not.
+  bool reports_nothing() {
+    RecordingSink sink(1536, 60);
+    return !poll().receive ||
+           (io_->receive(sink, {}) == ReceiveEnd::kDrained && sink.received.empty() && !poll().receive);
+  }
 
   std::unique_ptr<FrameLink> link_;
   std::unique_ptr<FrameIo> io_;
@@ -201,6 +208,20 @@ TEST_P(FrameIoTest, HoldsAFrameUntilThereIsSpaceForAllOfIt) {
   EXPECT_EQ(io_->counters().receive_dropped, 0U);
 }
 
+TEST_P(FrameIoTest, HoldsAWholeBatchInOrder) {
+  std::vector<std::size_t> sizes(20, 100);
+  sizes.insert(sizes.end(), {9000, 200, 3000, 200});
+  sizes.insert(sizes.end(), 20, 300);
+  const auto frames = send(sizes);
+  RecordingSink sink(1500, 1);
+  EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kStarved);
+  EXPECT_EQ(sink.received.size(), 20U);
+  sink.resize(6);
+  EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
+  EXPECT_EQ(sink.received, frames);
+  EXPECT_EQ(io_->counters().receive_dropped, 0U);
+}
+
 TEST_P(FrameIoTest, LosesNothingWhileThereIsNoSpaceAtAll) {
   const auto frames = send({100, 200, 300});
   RecordingSink sink(1500, 0);
@@ -244,7 +265,7 @@ TEST_P(FrameIoTest, WaitReportsFramesOnlyWhenWanted) {
   EXPECT_TRUE(poll().receive);
   RecordingSink sink(1536, 60);
   EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
-  EXPECT_FALSE(poll().receive);
+  EXPECT_TRUE(reports_nothing());
   send({100});
   EXPECT_TRUE(io_->wait(std::nullopt).receive);
   io_->want_receive(false);
@@ -326,9 +347,7 @@ TEST_P(FrameIoTest, DiscardForgetsWhatIsHeldAndWhatIsQueued) {
   EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kStarved);
   io_->discard_received();
   io_->want_receive(true);
-  EXPECT_FALSE(poll().receive);
-  EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
-  EXPECT_TRUE(sink.received.empty());
+  EXPECT_TRUE(reports_nothing());
   const auto frames = send({300});
   EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
   EXPECT_EQ(sink.received, frames);

@@ -26,7 +26,7 @@ struct TapOptions {
 /// Any thread, one at a time. Opened before the sandbox closes; then its descriptor goes to an engine:
 ///
 ///     TAPIR_TRY_ASSIGN(Tap tap, Tap::open("tap0", {}));
-///     auto io = SyncFrameIo::create(std::move(tap).into_port());
+///     auto io = make_frame_io(std::move(tap).into_port(), EngineChoice::kAuto);
 ///
 /// Source: Documentation/networking/tuntap.rst, drivers/net/tun.c.
 class Tap {

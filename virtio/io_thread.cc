@@ -98,6 +98,7 @@ void IoThread::run(const std::string& name) {
       more_ = client_->turn(*io_, ready);
     }
   }
+  io_->stop();
 }
 
 void IoThread::obey() {

@@ -16,8 +16,8 @@
 
 #include "net/base/check.h"
 #include "net/base/event_fd.h"
+#include "net/frame_io_factory.h"
 #include "net/offload.h"
-#include "net/sync_frame_io.h"
 #include "virtio/net_device.h"
 #include "virtio/net_features.h"
 #include "virtio/ring_layout.h"
@@ -47,7 +47,7 @@ struct Harness {
     net::FramePort port;
     port.fd = UniqueFd(ends[1]);
     port.features = {true, net::kAllTunOffloads, 1500};
-    auto io = net::SyncFrameIo::create(std::move(port));
+    auto io = net::make_frame_io(std::move(port), net::EngineChoice::kSync);
     CHECK(io.has_value());
     io_thread = *IoThread::start(*std::move(io), "io-fuzz");
     device = std::make_unique<NetDevice>(net::MacAddress{}, *io_thread);

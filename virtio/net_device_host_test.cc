@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The network device on the sync engine, over every kind of host end: a socket pair and a real tap in a
+// The network device on both engines, over every kind of host end: a socket pair and a real tap in a
 // network namespace of its own. The driver is in this process.
 #include <gtest/gtest.h>
 #include <linux/virtio_config.h>
@@ -8,9 +8,11 @@
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <tuple>
 
-#include "net/sync_frame_io.h"
+#include "net/frame_io_factory.h"
 #include "net/tap.h"
+#include "net/testing/engines.h"
 #include "net/testing/frame_link.h"
 #include "net/testing/network_namespace.h"
 #include "virtio/net_device.h"
@@ -41,8 +43,8 @@ class HostEnd : public ::testing::Test {
     io_thread_.reset();
   }
 
-  void make_device(net::FramePort port) {
-    auto io = net::SyncFrameIo::create(std::move(port));
+  void make_device(net::FramePort port, net::EngineChoice engine) {
+    auto io = net::make_frame_io(std::move(port), engine);
     ASSERT_TRUE(io) << io.error().message();
     auto io_thread = IoThread::start(*std::move(io), "io-test");
     ASSERT_TRUE(io_thread) << io_thread.error().message();
@@ -71,16 +73,19 @@ struct LinkKind {
   Result<std::unique_ptr<FrameLink>> (*create)();
 };
 
-class NetDeviceOnHostEnd : public HostEnd, public ::testing::WithParamInterface<LinkKind> {
+class NetDeviceOnHostEnd : public HostEnd,
+                           public ::testing::WithParamInterface<std::tuple<net::testing::Engine, LinkKind>> {
  protected:
   void SetUp() override {
-    if (GetParam().needs_namespace) {
+    const auto& [engine, kind] = GetParam();
+    TAPIR_NEEDS_ENGINE(engine);
+    if (kind.needs_namespace) {
       TAPIR_ENTER_NETWORK_NAMESPACE();
     }
-    auto link = GetParam().create();
+    auto link = kind.create();
     ASSERT_TRUE(link) << link.error().message();
     link_ = *std::move(link);
-    make_device(link_->take_port());
+    make_device(link_->take_port(), engine.choice);
   }
   void TearDown() override {
     HostEnd::TearDown();
@@ -175,8 +180,13 @@ constexpr std::array<LinkKind, 2> kLinkKinds{{
     {"socketpair", false, net::testing::make_socket_link},
     {"tap", true, net::testing::make_tap_link},
 }};
-INSTANTIATE_TEST_SUITE_P(Sync, NetDeviceOnHostEnd, ::testing::ValuesIn(kLinkKinds),
-                         [](const auto& kind) { return std::string(kind.param.name); });
+INSTANTIATE_TEST_SUITE_P(Engines, NetDeviceOnHostEnd,
+                         ::testing::Combine(::testing::ValuesIn(net::testing::kEngines),
+                                            ::testing::ValuesIn(kLinkKinds)),
+                         [](const auto& param_info) {
+                           return std::string(std::get<0>(param_info.param).name) + "_" +
+                                  std::get<1>(param_info.param).name;
+                         });
 
 /// The sum that the Internet checksum is made of.
 std::uint32_t sum_words(std::span<const std::byte> bytes) {
@@ -232,7 +242,7 @@ class UsoOnTap : public HostEnd {
     auto socket = net::testing::PacketSocket::open("uso0");
     ASSERT_TRUE(socket) << socket.error().message();
     socket_.emplace(*std::move(socket));
-    make_device(std::move(*tap).into_port());
+    make_device(std::move(*tap).into_port(), net::EngineChoice::kAuto);
   }
   void TearDown() override {
     HostEnd::TearDown();

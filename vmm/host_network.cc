@@ -11,7 +11,7 @@
 
 #include "net/base/log.h"
 #include "net/bridge_client.h"
-#include "net/sync_frame_io.h"
+#include "net/frame_io_factory.h"
 #include "net/tap.h"
 
 namespace tapir::vmm {
@@ -101,7 +101,7 @@ Result<HostNetwork> HostNetwork::open(const MachineConfig& config) {
 
 Status HostNetwork::start() {
   for (std::size_t index = 0; index < nics.size(); ++index) {
-    TAPIR_TRY_ASSIGN(auto engine, net::SyncFrameIo::create(std::move(nics[index].port)));
+    TAPIR_TRY_ASSIGN(auto engine, net::make_frame_io(std::move(nics[index].port), net::EngineChoice::kAuto));
     TAPIR_TRY_ASSIGN(nics[index].io, virtio::IoThread::start(std::move(engine), fmt::format("net{}", index)));
   }
   return {};

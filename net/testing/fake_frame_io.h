@@ -63,6 +63,7 @@ class FakeFrameIo : public FrameIo {
   const FrameIoFeatures& features() const override { return features_; }
   [[nodiscard]] Status set_offloads(unsigned tun_offloads) override;
   [[nodiscard]] Status start() override;
+  void stop() override {}
   [[nodiscard]] Result<unsigned> watch(int event_fd) override;
   void unwatch(unsigned bit) override;
   void want_receive(bool wanted) override;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What only this engine can show: answers of the kernel that cannot be had from one.
-#include "net/sync_frame_io.h"
+// Answers of the kernel that cannot be had from one, in both engines.
+#include "net/frame_engine.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -11,83 +11,113 @@
 #include <cerrno>
 #include <chrono>
 #include <deque>
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "net/frame_fault.h"
+#include "net/testing/engines.h"
 #include "net/testing/frame_link.h"
 
 namespace tapir::net {
 namespace {
 
+using net::testing::Engine;
 using net::testing::Frame;
 using net::testing::FrameLink;
+using net::testing::kEngines;
 using net::testing::make_frame;
 using net::testing::RecordingSink;
 using net::testing::transmit_frames;
 using ::testing::ElementsAre;
 
-// What the next calls answer: a count of bytes, or a negated errno. Afterwards, the kernel answers.
-std::deque<ssize_t> g_answers;
+/// An engine's calls, of which the next ones answer what the test says: a count of bytes, or a negated errno.
+/// Afterwards, the kernel answers.
+class AnsweringCalls final : public FrameCalls {
+ public:
+  AnsweringCalls(std::unique_ptr<FrameCalls> calls, std::deque<ssize_t>& answers, bool reads_stop_at_failure)
+      : calls_(std::move(calls)), answers_(answers), reads_stop_at_failure_(reads_stop_at_failure) {}
 
-template <typename Call>
-ssize_t answer(Call call) {
-  if (g_answers.empty()) {
-    return call();
+  Status bind(const Environment& environment) override { return calls_->bind(environment); }
+  Status start() override { return calls_->start(); }
+  void stop() override { calls_->stop(); }
+  Result<unsigned> watch(int event_fd) override { return calls_->watch(event_fd); }
+  void unwatch(unsigned bit) override { calls_->unwatch(bit); }
+  Ready wait(const Interest& interest, std::optional<Clock::time_point> deadline) override {
+    return calls_->wait(interest, deadline);
   }
-  const ssize_t next = g_answers.front();
-  g_answers.pop_front();
-  if (next < 0) {
-    errno = static_cast<int>(-next);
-    return -1;
+  std::size_t max_reads() const override { return calls_->max_reads(); }
+  std::size_t read(std::span<FrameCall> calls) override {
+    const std::size_t answered = answer(calls, reads_stop_at_failure_);
+    const bool stop = reads_stop_at_failure_ && answered > 0 && calls[answered - 1].result < 0;
+    return stop || answered == calls.size() ? answered : answered + calls_->read(calls.subspan(answered));
   }
-  return next;
-}
+  std::size_t write(std::span<FrameCall> calls) override {
+    const std::size_t answered = answer(calls, true);
+    const bool stop = answered > 0 && calls[answered - 1].result < 0;
+    return stop || answered == calls.size() ? answered : answered + calls_->write(calls.subspan(answered));
+  }
 
-class SyncFrameIoTest : public ::testing::Test {
+ private:
+  std::size_t answer(std::span<FrameCall> calls, bool stop_at_failure) {
+    std::size_t answered = 0;
+    while (answered < calls.size() && !answers_.empty()) {
+      calls[answered].result = answers_.front();
+      answers_.pop_front();
+      ++answered;
+      if (stop_at_failure && calls[answered - 1].result < 0) {
+        break;
+      }
+    }
+    return answered;
+  }
+
+  const std::unique_ptr<FrameCalls> calls_;
+  std::deque<ssize_t>& answers_;
+  const bool reads_stop_at_failure_;
+};
+
+class FrameEngineTest : public ::testing::TestWithParam<Engine> {
  protected:
   void SetUp() override {
-    g_answers.clear();
+    TAPIR_NEEDS_ENGINE(GetParam());
     link_ = net::testing::make_socket_link().value();
-    const SyncCalls calls{
-        [](int fd, void* into, std::size_t bytes) { return answer([=] { return ::read(fd, into, bytes); }); },
-        [](int fd, const iovec* into, int pieces) {
-          return answer([=] { return ::readv(fd, into, pieces); });
-        },
-        [](int fd, const void* from, std::size_t bytes) {
-          return answer([=] { return ::write(fd, from, bytes); });
-        },
-        [](int fd, const iovec* from, int pieces) {
-          return answer([=] { return ::writev(fd, from, pieces); });
-        },
-    };
-    io_ = SyncFrameIo::create(link_->take_port(), calls).value();
+    io_ = FrameEngine::create(link_->take_port(),
+                              std::make_unique<AnsweringCalls>(GetParam().calls().value(), answers_,
+                                                               GetParam().choice == EngineChoice::kSync))
+              .value();
     ASSERT_TRUE(io_->start());
     io_->want_receive(true);
   }
 
   std::vector<int> send_with(std::initializer_list<ssize_t> answers, std::size_t frames) {
-    g_answers = answers;
+    answers_ = answers;
     const std::vector<Frame> batch(frames, frame_);
     return transmit_frames(*io_, batch);
   }
   ReceiveEnd receive_with(std::initializer_list<ssize_t> answers, Budget budget = {}) {
-    g_answers = answers;
+    answers_ = answers;
     return io_->receive(sink_, budget);
   }
 
   const Frame frame_ = make_frame(100, 1);
   RecordingSink sink_{1536, 60};
   std::unique_ptr<FrameLink> link_;
-  std::unique_ptr<SyncFrameIo> io_;
+  std::deque<ssize_t> answers_;
+  std::unique_ptr<FrameEngine> io_;
 };
 
-TEST_F(SyncFrameIoTest, RefusesADescriptorThatBlocks) {
+INSTANTIATE_TEST_SUITE_P(Engines, FrameEngineTest, ::testing::ValuesIn(kEngines),
+                         [](const auto& param_info) { return std::string(param_info.param.name); });
+
+TEST_P(FrameEngineTest, RefusesADescriptorThatBlocks) {
   FramePort port{UniqueFd(::open("/dev/null", O_RDWR)), {}, false};
-  EXPECT_FALSE(SyncFrameIo::create(std::move(port)));
-  EXPECT_FALSE(SyncFrameIo::create(FramePort{}));
+  EXPECT_FALSE(FrameEngine::create(std::move(port), GetParam().calls().value()));
+  EXPECT_FALSE(FrameEngine::create(FramePort{}, GetParam().calls().value()));
 }
 
-TEST_F(SyncFrameIoTest, AnErrorCostsOneFrameAndNotTheDevice) {
+TEST_P(FrameEngineTest, AnErrorCostsOneFrameAndNotTheDevice) {
   for (const int error : {EINVAL, EIO, EFAULT, ENOBUFS, ENOMEM, EMSGSIZE, EPERM}) {
     EXPECT_THAT(send_with({-error}, 2), ElementsAre(error, 0)) << error;
     EXPECT_EQ(link_->receive(), frame_);
@@ -96,30 +126,30 @@ TEST_F(SyncFrameIoTest, AnErrorCostsOneFrameAndNotTheDevice) {
   EXPECT_EQ(io_->counters().sent_frames, 7U);
 }
 
-TEST_F(SyncFrameIoTest, AnInterruptedWriteIsRepeated) {
+TEST_P(FrameEngineTest, AnInterruptedWriteIsRepeated) {
   EXPECT_THAT(send_with({-EINTR, -EINTR}, 1), ElementsAre(0));
   EXPECT_EQ(link_->receive(), frame_);
 }
 
-TEST_F(SyncFrameIoTest, APartlyWrittenFrameIsDropped) {
+TEST_P(FrameEngineTest, APartlyWrittenFrameIsDropped) {
   EXPECT_THAT(send_with({50, 0}, 3), ElementsAre(EIO, EIO, 0));
   EXPECT_EQ(link_->receive(), frame_);
 }
 
-TEST_F(SyncFrameIoTest, AFullBackendKeepsTheFrame) {
+TEST_P(FrameEngineTest, AFullBackendKeepsTheFrame) {
   EXPECT_THAT(send_with({100, -EAGAIN}, 3), ElementsAre(0));
   EXPECT_TRUE(io_->wait(std::nullopt).transmit);
   EXPECT_FALSE(io_->wait(FrameIo::Clock::now()).transmit);
   EXPECT_EQ(io_->counters().transmit_dropped, 0U);
 }
 
-TEST_F(SyncFrameIoTest, ADeletedTapDropsThisAndAllLaterFrames) {
+TEST_P(FrameEngineTest, ADeletedTapDropsThisAndAllLaterFrames) {
   EXPECT_THAT(send_with({-EBADFD}, 2), ElementsAre(EBADFD, EBADFD));
   EXPECT_TRUE(io_->wait(std::nullopt).receive);
   EXPECT_EQ(receive_with({}), ReceiveEnd::kGone);
 }
 
-TEST_F(SyncFrameIoTest, AReadErrorPausesInsteadOfSpinning) {
+TEST_P(FrameEngineTest, AReadErrorPausesInsteadOfSpinning) {
   ASSERT_TRUE(link_->send(frame_));
   for (const int error : {EIO, ENOBUFS, ENOMEM, EINVAL, EFAULT, EPERM}) {
     EXPECT_EQ(receive_with({-error}), ReceiveEnd::kDrained) << error;
@@ -135,19 +165,19 @@ TEST_F(SyncFrameIoTest, AReadErrorPausesInsteadOfSpinning) {
   EXPECT_THAT(sink_.received, ElementsAre(frame_));
 }
 
-TEST_F(SyncFrameIoTest, TheDeadlineCountsDuringAPause) {
+TEST_P(FrameEngineTest, TheDeadlineCountsDuringAPause) {
   EXPECT_EQ(receive_with({-ENOMEM}), ReceiveEnd::kDrained);
   io_->want_receive(false);
   EXPECT_FALSE(io_->wait(FrameIo::Clock::now() + std::chrono::milliseconds(5)).receive);
 }
 
-TEST_F(SyncFrameIoTest, AnInterruptedReadIsRepeated) {
+TEST_P(FrameEngineTest, AnInterruptedReadIsRepeated) {
   ASSERT_TRUE(link_->send(frame_));
   EXPECT_EQ(receive_with({-EINTR, -EINTR}), ReceiveEnd::kDrained);
   EXPECT_THAT(sink_.received, ElementsAre(frame_));
 }
 
-TEST_F(SyncFrameIoTest, AFrameShorterThanItsHeadersIsDropped) {
+TEST_P(FrameEngineTest, AFrameShorterThanItsHeadersIsDropped) {
   EXPECT_EQ(receive_with({1, 11, 12, 25, 0, -EAGAIN}), ReceiveEnd::kDrained);
   EXPECT_TRUE(sink_.received.empty());
   EXPECT_EQ(io_->counters().receive_dropped, 5U);
@@ -155,7 +185,7 @@ TEST_F(SyncFrameIoTest, AFrameShorterThanItsHeadersIsDropped) {
   EXPECT_EQ(sink_.received.size(), 1U);
 }
 
-TEST_F(SyncFrameIoTest, AFrameThatFillsAllSpaceMayBeCutAndIsDropped) {
+TEST_P(FrameEngineTest, AFrameThatFillsAllSpaceMayBeCutAndIsDropped) {
   EXPECT_EQ(receive_with({static_cast<ssize_t>(kMaxReceiveBytes + 1), -EAGAIN}), ReceiveEnd::kDrained);
   EXPECT_EQ(io_->counters().receive_dropped, 1U);
   // In place the space is what the pieces have, here 43 of 1536 bytes.
@@ -165,22 +195,34 @@ TEST_F(SyncFrameIoTest, AFrameThatFillsAllSpaceMayBeCutAndIsDropped) {
   EXPECT_EQ(sink_.received.size(), 2U);
 }
 
-TEST_F(SyncFrameIoTest, ADeletedTapEndsReceiving) {
+TEST_P(FrameEngineTest, ADeletedTapEndsReceiving) {
   EXPECT_EQ(receive_with({-EBADFD}), ReceiveEnd::kGone);
   EXPECT_FALSE(io_->wait(FrameIo::Clock::now()).receive);
 }
 
-TEST_F(SyncFrameIoTest, DiscardEndsUnderAFlood) {
-  g_answers.assign(100000, 100);
+TEST_P(FrameEngineTest, DiscardEndsUnderAFlood) {
+  answers_.assign(100000, 100);
   io_->discard_received();
-  EXPECT_GE(g_answers.size(), 100000U - 2000U);
-  EXPECT_LE(g_answers.size(), 100000U - 1000U);
+  EXPECT_GE(answers_.size(), 100000U - 2000U);
+  EXPECT_LE(answers_.size(), 100000U - 1000U);
 }
 
-TEST_F(SyncFrameIoTest, InterruptedReadsUseUpTheBudget) {
-  g_answers.assign(1000, -EINTR);
+TEST_P(FrameEngineTest, InterruptedReadsUseUpTheBudget) {
+  answers_.assign(1000, -EINTR);
   EXPECT_EQ(io_->receive(sink_, {10, SIZE_MAX}), ReceiveEnd::kBudget);
-  EXPECT_EQ(g_answers.size(), 990U);
+  EXPECT_EQ(answers_.size(), 990U);
+}
+
+// Where one batch reads on after a read that found nothing.
+TEST_P(FrameEngineTest, WhatComesWithinABatchIsNotLost) {
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(link_->send(frame_));
+  }
+  // Batches of 1, 2, 4 and 8, and then one in which frames come late.
+  EXPECT_EQ(io_->receive(sink_, {15, SIZE_MAX}), ReceiveEnd::kBudget);
+  EXPECT_EQ(receive_with({-EAGAIN, -EAGAIN, -EINTR}), ReceiveEnd::kDrained);
+  EXPECT_EQ(receive_with({}), ReceiveEnd::kDrained);
+  EXPECT_EQ(sink_.received.size(), 20U);
 }
 
 TEST(FrameFault, EveryErrnoHasItsAction) {
