@@ -10,24 +10,21 @@ namespace of this program's own, so they need root; all need /dev/kvm.
 """
 
 import argparse
+import collections
 import contextlib
 import dataclasses
 import os
-import random
 import re
 import select
 import selectors
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
+from frames import MAC, TAP, Echo, Stream
+
 NAMESPACE_MARK = "TAPIR_TEST_NAMESPACE"
-MAC = "52:54:00:12:34:56"
-TAP = "t0"
-ETHERTYPE = 0x88B5  # IEEE 802: for experiments on a private network
-PACKET_OUTGOING = 4
 MMIO = {"tapir": "0xe1000000", "qemu": "0xfeb02e00"}  # the first virtio-mmio device's registers
 
 
@@ -40,6 +37,8 @@ class Case:
     status: int = 0  # of the VMM
     reboots: int = 0  # how often the guest must be seen to start again; it runs without -no-reboot then
     frames: int = 0  # to be echoed
+    cpus: int = 1
+    stream: bool = False  # of frames that tell the guest how to reset the machine
     flood: int = 0  # bytes that the guest prints behind its END
     flood_to: str = ""  # "file", or "pipe": one that nobody reads before the VMM has ended
     limit: int = 60  # seconds
@@ -57,6 +56,11 @@ CASES = {
     "reboot-i8042": Case("exits", "exit=i8042", reboots=3),
     "reboot-acpi": Case("exits", "exit=acpi", reboots=3),
     "reboot-triple": Case("exits", "exit=triple", reboots=3),
+    # Ten times each way. The guest sends back 8 frames before it resets the machine.
+    "reboot-traffic-pci": Case("reboots", "transport=pci echo=8", device="virtio-net-pci", cpus=2, stream=True,
+                               reboots=50, limit=120),
+    "reboot-traffic-mmio": Case("reboots", "transport=mmio echo=8", device="virtio-net-device", cpus=2, stream=True,
+                                reboots=50, limit=120),
     "pci-registers": Case("pci_registers", device="virtio-net-pci"),
     "mmio-registers": Case("mmio_registers", device="virtio-net-device"),
     "echo-pci": Case("echo", "transport=pci", device="virtio-net-pci", frames=500, limit=120),
@@ -79,7 +83,7 @@ def command_line(options, case):
     else:
         words = [options.vmm]
     words += ["-kernel", os.path.join(options.guests, case.guest + ".elf"), "-append", append.strip(),
-              "-m", str(case.memory), "-nographic"]
+              "-m", str(case.memory), "-smp", str(case.cpus), "-nographic"]
     if not case.reboots:
         words.append("-no-reboot")
     if case.device:
@@ -96,6 +100,7 @@ class Judge:
     def __init__(self):
         self.starts = 0
         self.ended = False
+        self.ways = collections.Counter()  # in which the guest reset the machine
         self._planned = 0
         self._seen = 0
         self.faults = []
@@ -114,6 +119,8 @@ class Judge:
                 self.faults.append(line)
             if line.startswith("SKIP"):
                 self.skipped.append(line)
+        elif way := re.fullmatch(r"INFO way 0x(\d)", line):
+            self.ways[int(way[1])] += 1
         elif line == "END":
             self.ended = True
 
@@ -123,6 +130,16 @@ class Judge:
         if self.starts and self._seen != self._planned:
             self.faults.append(f"{self._planned} checks were planned, {self._seen} were made")
 
+    def judge_stream(self, stream):
+        """Of a guest that resets the machine in the ways that the stream's frames name."""
+        print(f"  {stream.sent} frames sent, {stream.returned} came back; resets by way: {sorted(self.ways.items())}")
+        if stream.returned < self.starts:
+            self.faults.append(f"{stream.returned} frames came back from a guest that started {self.starts} times")
+        for way in range(stream.WAYS):
+            # Frames that wait in the tap's queue may be of the boot before, so the counts need not be equal.
+            if self.ways[way] * stream.WAYS * 2 < self.starts:
+                self.faults.append(f"only {self.ways[way]} of {self.starts} resets were by way {way}")
+
     def finish(self):
         if not self.starts:
             self.faults.append("the guest said nothing")
@@ -131,53 +148,11 @@ class Judge:
         self._close()
 
 
-class Echo:
-    """Sends frames to the guest's tap, a window at a time, and compares what comes back, in order."""
-
-    WINDOW = 16
-
-    def __init__(self, count):
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
-        self._socket.bind((TAP, ETHERTYPE))
-        self._socket.setblocking(False)
-        numbers = random.Random(1)
-        header = bytes.fromhex(MAC.replace(":", "")) + b"\x02\x00\x00\x00\x00\x01" + ETHERTYPE.to_bytes(2, "big")
-        self._frames = [header + numbers.randbytes(numbers.choice((46, 47, 100, 498, 499, 1000, 1499, 1500)))
-                        for _ in range(count)]
-        self._sent = self._received = 0
-        self.fault = ""
-
-    def fileno(self):
-        return self._socket.fileno()
-
-    def fill(self):
-        while self._sent < len(self._frames) and self._sent - self._received < self.WINDOW:
-            self._socket.send(self._frames[self._sent])
-            self._sent += 1
-
-    def receive(self):
-        while True:
-            try:
-                frame, address = self._socket.recvfrom(65536)
-            except BlockingIOError:
-                break
-            if address[2] == PACKET_OUTGOING:
-                continue
-            if self._received < len(self._frames) and frame != self._frames[self._received]:
-                self.fault = self.fault or f"frame {self._received} came back changed"
-            self._received += 1
-        self.fill()
-
-    def finish(self):
-        if self._received != len(self._frames):
-            self.fault = self.fault or f"{self._received} of {len(self._frames)} frames came back"
-        return self.fault
-
-
 def run_case(options, case):
     """Runs one guest; returns its faults and skips."""
     judge = Judge()
     echo = Echo(case.frames) if case.frames else None
+    stream = Stream(lambda: judge.starts) if case.stream else None
     words = command_line(options, case)
     print("  $ " + " ".join(words), flush=True)
     vmm = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -187,6 +162,8 @@ def run_case(options, case):
         selector.register(echo, selectors.EVENT_READ)
     deadline = time.monotonic() + case.limit
     pending = b""
+    if stream:
+        stream.start()
     try:
         while time.monotonic() < deadline:
             for key, _ in selector.select(timeout=0.5):
@@ -218,7 +195,11 @@ def run_case(options, case):
     finally:
         vmm.kill()
         vmm.wait()
+        if stream:
+            stream.stop()
     judge.finish()
+    if stream:
+        judge.judge_stream(stream)
     if echo and (fault := echo.finish()):
         judge.faults.append(fault)
     return judge.faults, judge.skipped

@@ -10,9 +10,6 @@
 namespace guest {
 namespace {
 
-// Rings in memory that the guest's image does not reach: one page for each of the three parts of each
-// virtqueue.
-constexpr std::uintptr_t kRings = 0x200'0000;
 constexpr std::uintptr_t kPage = 4096;
 
 constexpr std::uint16_t kDescriptorWrite = 2;   // VIRTQ_DESC_F_WRITE

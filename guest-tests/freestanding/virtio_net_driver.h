@@ -36,6 +36,10 @@ struct PolledQueue {
 /// in one buffer, and uses no interrupts.
 class VirtioNetDriver {
  public:
+  /// Where its rings lie, in memory that the guest's image does not reach: one page for each of the three
+  /// parts of each virtqueue.
+  static constexpr std::uintptr_t kRings = 0x200'0000;
+
   /// Register file of virtio-mmio version 2.
   explicit VirtioNetDriver(std::uintptr_t mmio) : mmio_(mmio) {}
   explicit VirtioNetDriver(const VirtioPci& pci) : pci_(pci) {}
