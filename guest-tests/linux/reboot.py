@@ -7,8 +7,11 @@ register, port 0xCF9, the keyboard controller, a triple fault. Each time it must
 
 The guest resets as in an emergency, without the kernel's orderly shutdown: drivers, queues and the other CPU are in the
 middle of their work. (Orderly, Linux 6.1 marks its virtqueues as broken first, and a virtio_net that still has sent
-frames to collect then waits for them for ever, whatever the VMM does.) In the nested machine a guest was seen to hang
-while it boots after such a reset, once in some fifteen; why is not known.
+frames to collect then waits for them for ever, whatever the VMM does.)
+
+In the nested machine with 2 CPUs the guest, or the machine itself, hangs at times, once in some fifteen such resets; no
+cause was found in tapir, and in the emulation one was (nested/run tells of it). Long runs therefore give the nested
+machine 1 CPU; the guest has 2 all the same. guest-tests/freestanding resets under traffic on this machine's own KVM.
 
 --idle leaves the frames out and resets in an orderly way.
 """
@@ -37,9 +40,12 @@ def reboot_once(guest, method, command):
     status, _ = guest.run("test ! -e /tmp/before && test $(nproc) -eq 2")
     if status:
         raise GuestError("the guest is not a fresh one with 2 CPUs")
-    loss = traffic.ping(ADDRESS, count=10)
-    if loss:
-        raise GuestError(f"{loss:g} % of the packets were lost after the reboot")
+    # What came while the guest booted may still fill the tap's queue, which then has no room for a ping.
+    losses = []
+    while not losses or (losses[-1] and len(losses) < 5):
+        losses.append(traffic.ping(ADDRESS, count=10))
+    if losses[-1]:
+        raise GuestError(f"after the reboot packets were lost again and again: {losses} %")
     return seconds
 
 
