@@ -21,8 +21,6 @@ namespace {
 
 using Kind = KeySpec::Kind;
 
-constexpr unsigned kMaxQueues = 16;
-
 constexpr std::array<KeySpec, 11> kTapKeys = {{{"type", Kind::kValue},
                                                {"id", Kind::kValue},
                                                {"ifname", Kind::kValue},
@@ -89,7 +87,7 @@ Status parse_bridge(const KeyValueList& keys, BackendOption& option) {
     }
   }
   TAPIR_TRY(net::check_interface_name(bridge.bridge));
-  TAPIR_TRY_ASSIGN(bridge.queues, parse_queues(keys));
+  TAPIR_TRY_ASSIGN(option.tap.queues, parse_queues(keys));
   if (const auto down = keys.find("down-helper")) {
     auto words = net::split_command(*down);
     if (!words) {
@@ -118,7 +116,7 @@ Status parse_plain_tap(const KeyValueList& keys, BackendOption& option) {
       return fail(
           fmt::format("fd={}: a file descriptor is a number, for example fd=3 with 3<>/dev/tap5", *fd));
     }
-    tap.fd = static_cast<int>(*number);
+    tap.fds = {static_cast<int>(*number)};
     return {};
   }
   TAPIR_TRY(net::check_interface_name(*keys.find("ifname")));

@@ -18,7 +18,7 @@ namespace tapir::vmm {
 namespace {
 
 bool has_down_command(const NicConfig& nic) {
-  return nic.backend.bridge && !nic.backend.bridge->down_command.empty();
+  return nic.backend && nic.backend->bridge && !nic.backend->bridge->down_command.empty();
 }
 
 net::MacAddress settle_mac(const MachineConfig& machine, unsigned index) {
@@ -47,16 +47,16 @@ BrokerCommand down_command(const TapConfig& config, const std::string& tap) {
 
 /// A tap that the bridge helper makes; its queues but the first go to `nic`.
 Result<net::Tap> request_tap(HostNic& nic, Broker* broker) {
-  const BridgeConfig& config = *nic.config.backend.bridge;
+  const BridgeConfig& config = *nic.config.backend->bridge;
   net::BridgeRequest request;
   request.bridge = config.bridge;
   request.helper = config.helper;
-  request.queues = config.queues;
+  request.queues = nic.config.backend->queues;
   request.mac = nic.mac;
   TAPIR_TRY_ASSIGN(std::vector<UniqueFd> queues, net::request_taps(request));
   TAPIR_TRY_ASSIGN(net::Tap tap, adopt(std::move(queues.front())));
   if (!config.down_command.empty()) {
-    TAPIR_TRY(broker->add(down_command(nic.config.backend, tap.name())));
+    TAPIR_TRY(broker->add(down_command(*nic.config.backend, tap.name())));
   }
   queues.erase(queues.begin());
   for (const UniqueFd& queue : queues) {
@@ -67,12 +67,13 @@ Result<net::Tap> request_tap(HostNic& nic, Broker* broker) {
 }
 
 Result<net::Tap> open_tap(HostNic& nic, Broker* broker) {
-  const TapConfig& config = nic.config.backend;
+  const TapConfig& config = *nic.config.backend;
   if (config.bridge) {
     return request_tap(nic, broker);
   }
   const net::TapOptions options{config.vnet_header};
-  return config.fd ? net::Tap::adopt_inherited(*config.fd, options) : net::Tap::open(config.ifname, options);
+  return !config.fds.empty() ? net::Tap::adopt_inherited(config.fds.front(), options)
+                             : net::Tap::open(config.ifname, options);
 }
 
 }  // namespace
@@ -88,7 +89,7 @@ Result<HostNetwork> HostNetwork::open(const MachineConfig& config) {
     nic.mac = settle_mac(config, index);
     auto tap = open_tap(nic, network.broker.get());
     if (!tap) {
-      return tl::unexpected(std::move(tap).error().with_context(nic.config.backend.option));
+      return tl::unexpected(std::move(tap).error().with_context(nic.config.backend->option));
     }
     nic.port = std::move(*tap).into_port();
     network.nics.push_back(std::move(nic));

@@ -117,11 +117,11 @@ Status NetworkOptions::check_pair() const {
 Status NetworkOptions::check_descriptors() const {
   for (auto one = backends_.begin(); one != backends_.end(); ++one) {
     const auto same = std::find_if(one + 1, backends_.end(), [&](const Backend& other) {
-      return one->tap.fd && other.tap.fd == one->tap.fd;
+      return !one->tap.fds.empty() && other.tap.fds == one->tap.fds;
     });
     if (same != backends_.end()) {
-      return fail(
-          fmt::format("{}: fd={} is already used by {}", same->tap.option, *one->tap.fd, one->tap.option));
+      return fail(fmt::format("{}: fd={} is already used by {}", same->tap.option, one->tap.fds.front(),
+                              one->tap.option));
     }
   }
   return {};
@@ -149,11 +149,11 @@ void NetworkOptions::warn(const Backend& backend, bool used, std::vector<std::st
   if (!backend.warning.empty()) {
     warnings.push_back(fmt::format("{}: {}", option, backend.warning));
   }
-  if (backend.tap.bridge && backend.tap.bridge->queues > 1) {
+  if (backend.tap.queues > 1) {
     warnings.push_back(
         fmt::format("{}: a NIC has one queue pair as yet; the first of the {} queues of the tap is used and "
                     "the others get no frames",
-                    option, backend.tap.bridge->queues));
+                    option, backend.tap.queues));
   }
 }
 

@@ -52,12 +52,12 @@ TEST(NetworkOptionsTest, DeviceIsJoinedToItsNetdev) {
   EXPECT_EQ(found[0].model, NicModel::kVirtioNetDevice);
   EXPECT_EQ(found[0].id, "second");
   EXPECT_EQ(found[0].mac, std::nullopt);
-  EXPECT_EQ(found[0].backend.id, "b");
-  EXPECT_EQ(found[0].backend.fd, 5);
+  EXPECT_EQ(found[0].backend->id, "b");
+  EXPECT_THAT(found[0].backend->fds, ElementsAre(5));
   EXPECT_EQ(found[1].model, NicModel::kVirtioNetPci);
   EXPECT_EQ(found[1].mac->to_string(), "02:00:00:00:00:01");
-  EXPECT_EQ(found[1].backend.ifname, "t0");
-  EXPECT_EQ(found[1].backend.fd, std::nullopt);
+  EXPECT_EQ(found[1].backend->ifname, "t0");
+  EXPECT_THAT(found[1].backend->fds, IsEmpty());
 }
 
 TEST(NetworkOptionsTest, DeviceMayComeBeforeItsNetdev) {
@@ -81,15 +81,15 @@ TEST(NetworkOptionsTest, NetJoinsOnePairInAnyOrder) {
     ASSERT_EQ(found.size(), 1U) << line;
     EXPECT_EQ(found[0].model, NicModel::kVirtioNetPci);
     EXPECT_EQ(found[0].mac->to_string(), "52:54:00:00:00:09");
-    EXPECT_EQ(found[0].backend.fd, 3);
+    EXPECT_THAT(found[0].backend->fds, ElementsAre(3));
   }
 }
 
 TEST(NetworkOptionsTest, NetNicMayNameANetdev) {
   const auto found = nics("-netdev tap,id=a,fd=5 -net nic,netdev=a -net tap,fd=6 -net nic");
   ASSERT_EQ(found.size(), 2U);
-  EXPECT_EQ(found[0].backend.fd, 5);
-  EXPECT_EQ(found[1].backend.fd, 6);
+  EXPECT_THAT(found[0].backend->fds, ElementsAre(5));
+  EXPECT_THAT(found[1].backend->fds, ElementsAre(6));
 }
 
 TEST(NetworkOptionsTest, BridgeAndNicArePairedWithDefaults) {
@@ -97,13 +97,13 @@ TEST(NetworkOptionsTest, BridgeAndNicArePairedWithDefaults) {
     const auto found = nics(line);
     ASSERT_EQ(found.size(), 1U) << line;
     EXPECT_EQ(found[0].model, NicModel::kVirtioNetPci);
-    EXPECT_EQ(found[0].backend.option, "-net bridge");
-    EXPECT_EQ(found[0].backend.vnet_header, std::nullopt);
-    const auto& bridge = found[0].backend.bridge;
+    EXPECT_EQ(found[0].backend->option, "-net bridge");
+    EXPECT_EQ(found[0].backend->vnet_header, std::nullopt);
+    const auto& bridge = found[0].backend->bridge;
     ASSERT_TRUE(bridge);
     EXPECT_EQ(bridge->bridge, "br0");
     EXPECT_EQ(bridge->helper, std::nullopt);
-    EXPECT_EQ(bridge->queues, 1U);
+    EXPECT_EQ(found[0].backend->queues, 1U);
     EXPECT_THAT(bridge->down_command, IsEmpty());
   }
 }
@@ -115,12 +115,12 @@ TEST(NetworkOptionsTest, NicBringsItsBackend) {
   ASSERT_EQ(found.size(), 3U);
   EXPECT_EQ(found[0].model, NicModel::kVirtioNetDevice);
   EXPECT_EQ(found[0].mac->to_string(), "52:54:00:00:00:09");
-  EXPECT_EQ(found[0].backend.bridge->bridge, "br1");
-  EXPECT_EQ(found[0].backend.id, "b");
+  EXPECT_EQ(found[0].backend->bridge->bridge, "br1");
+  EXPECT_EQ(found[0].backend->id, "b");
   EXPECT_EQ(found[1].model, NicModel::kVirtioNetPci);
   EXPECT_EQ(found[1].mac, std::nullopt);
-  EXPECT_EQ(found[1].backend.fd, 3);
-  EXPECT_EQ(found[2].backend.id, "a");
+  EXPECT_THAT(found[1].backend->fds, ElementsAre(3));
+  EXPECT_EQ(found[2].backend->id, "a");
 }
 
 TEST(NetworkOptionsTest, CardOfNicDoesNotBelongToThePair) {
@@ -131,9 +131,9 @@ TEST(NetworkOptionsTest, OptionsAreKeptForMessages) {
   const auto found = nics("-nic bridge,br=br1 -netdev tap,id=a,fd=3 -device virtio-net-pci,netdev=a");
   ASSERT_EQ(found.size(), 2U);
   EXPECT_EQ(found[0].option, "-nic bridge,br=br1");
-  EXPECT_EQ(found[0].backend.option, "-nic bridge,br=br1");
+  EXPECT_EQ(found[0].backend->option, "-nic bridge,br=br1");
   EXPECT_EQ(found[1].option, "-device virtio-net-pci,netdev=a");
-  EXPECT_EQ(found[1].backend.option, "-netdev tap,id=a,fd=3");
+  EXPECT_EQ(found[1].backend->option, "-netdev tap,id=a,fd=3");
 }
 
 TEST(NetworkOptionsTest, QueuesWithoutUseAreAWarning) {

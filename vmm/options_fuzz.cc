@@ -40,11 +40,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CHECK(machine.memory_bytes != 0 && machine.memory_bytes % 4096 == 0);
     CHECK(machine.cpus >= 1 && machine.cpus <= platform::kMaxCpus);
     for (const NicConfig& nic : machine.nics) {
-      const TapConfig& tap = nic.backend;
-      CHECK(int{!tap.ifname.empty()} + int{tap.fd.has_value()} + int{tap.bridge.has_value()} == 1);
+      CHECK(nic.backend);
+      const TapConfig& tap = *nic.backend;
+      CHECK(int{!tap.ifname.empty()} + int{!tap.fds.empty()} + int{tap.bridge.has_value()} == 1);
       if (tap.bridge) {
         CHECK(net::check_interface_name(tap.bridge->bridge));
-        CHECK(tap.bridge->queues >= 1 && tap.bridge->queues <= 16);
+        CHECK(tap.queues >= 1 && tap.queues <= kMaxQueues);
         CHECK(!tap.bridge->helper || !tap.bridge->helper->empty());
         CHECK(!tap.vnet_header);
       }

@@ -75,7 +75,7 @@ TEST(OptionsTest, ReadsAWholeLine) {
   ASSERT_EQ(config.nics.size(), 1U);
   EXPECT_EQ(config.nics[0].model, NicModel::kVirtioNetPci);
   EXPECT_EQ(config.nics[0].mac->to_string(), "52:54:00:12:34:56");
-  EXPECT_EQ(config.nics[0].backend.ifname, "t0");
+  EXPECT_EQ(config.nics[0].backend->ifname, "t0");
 }
 
 TEST(OptionsTest, OneDashOrTwoMakeNoDifference) {

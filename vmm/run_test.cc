@@ -117,7 +117,7 @@ TEST_F(RunTest, TakesNoDescriptorOfItsOwnForAnInheritedOne) {
     add_tap(opened);
     TapConfig adopted;
     adopted.id = "n0";
-    adopted.fd = number;
+    adopted.fds = {number};
     add_tap(adopted);
     EXPECT_THAT(failure(), HasSubstr("fd=" + std::to_string(number) + ": no descriptor with this number"));
     ++tried;
