@@ -15,12 +15,16 @@ struct SerialConfig {
   enum class Kind : std::uint8_t { kStdio, kFile, kNull, kNone };
   Kind kind = Kind::kStdio;
   std::string path;  ///< of kFile
+
+  friend bool operator==(const SerialConfig&, const SerialConfig&) = default;
 };
 
 /// `-cpu host,+feature,-feature`: names as in /proc/cpuinfo.
 struct CpuConfig {
   std::vector<std::string> enable;
   std::vector<std::string> disable;
+
+  friend bool operator==(const CpuConfig&, const CpuConfig&) = default;
 };
 
 /// One guest, complete and consistent: what Options become once they are checked. Immutable while it runs.
@@ -37,6 +41,8 @@ struct MachineConfig {
   std::vector<HubConfig> hubs;
   std::vector<NicConfig> nics;
   bool log_network = false;  ///< of `-d net`: one line for each NIC at the start
+
+  friend bool operator==(const MachineConfig&, const MachineConfig&) = default;
 };
 
 }  // namespace tapir::vmm
