@@ -10,70 +10,60 @@
 #include <utility>
 
 #include "net/base/log.h"
-#include "net/bridge_client.h"
 #include "net/sync_frame_io.h"
-#include "net/tap.h"
+#include "vmm/host_tap.h"
 
 namespace tapir::vmm {
 namespace {
 
-bool has_down_command(const NicConfig& nic) {
-  return nic.backend && nic.backend->bridge && !nic.backend->bridge->down_command.empty();
+bool any_needs_broker(const MachineConfig& config) {
+  return std::any_of(config.nics.begin(), config.nics.end(),
+                     [](const NicConfig& nic) { return nic.backend && needs_broker(*nic.backend); });
 }
 
-net::MacAddress settle_mac(const MachineConfig& machine, unsigned index) {
-  const NicConfig& config = machine.nics[index];
-  const net::MacAddress mac = config.mac.value_or(default_mac(machine.name, index));
-  if (!config.mac && machine.name.empty()) {
-    log(LogLevel::kInfo, fmt::format("{}: this NIC has the random MAC address {}; with -name it keeps one",
-                                     config.option, mac.to_string()));
+/// Whether tapir was told to open this macvtap, so that its address is the operator's to know.
+bool is_opened_here(const TapConfig& config) {
+  return config.fds.empty() && !config.bridge;
+}
+
+/// The address of a NIC on the macvtap `name`, which passes on only what is for `required`.
+Result<net::MacAddress> settle_macvtap_mac(const NicConfig& config, const std::string& name,
+                                           const net::MacAddress& required) {
+  if (!config.mac || *config.mac == required) {
+    return required;
   }
-  return mac;
-}
-
-Result<net::Tap> adopt(UniqueFd fd) {
-  TAPIR_TRY_ASSIGN(net::Tap tap, net::Tap::adopt(fd.get(), {}));
-  static_cast<void>(fd.release());
-  return tap;
-}
-
-/// The words of down-helper=, and what QEMU's users would expect a helper to be told.
-BrokerCommand down_command(const TapConfig& config, const std::string& tap) {
-  BrokerCommand command{config.option, config.bridge->down_command};
-  command.words.push_back("--br=" + config.bridge->bridge);
-  command.words.push_back("--ifname=" + tap);
-  return command;
-}
-
-/// A tap that the bridge helper makes; its queues but the first go to `nic`.
-Result<net::Tap> request_tap(HostNic& nic, Broker* broker) {
-  const BridgeConfig& config = *nic.config.backend->bridge;
-  net::BridgeRequest request;
-  request.bridge = config.bridge;
-  request.helper = config.helper;
-  request.queues = nic.config.backend->queues;
-  request.mac = nic.mac;
-  TAPIR_TRY_ASSIGN(std::vector<UniqueFd> queues, net::request_taps(request));
-  TAPIR_TRY_ASSIGN(net::Tap tap, adopt(std::move(queues.front())));
-  if (!config.down_command.empty()) {
-    TAPIR_TRY(broker->add(down_command(*nic.config.backend, tap.name())));
+  const std::string what = fmt::format(
+      "the address is {}, but macvtap '{}' passes on only frames for its own, {}; leave the address out, and "
+      "the NIC has that one",
+      config.mac->to_string(), name, required.to_string());
+  if (is_opened_here(*config.backend)) {
+    return fail(fmt::format("{}: {}", config.option, what));
   }
-  queues.erase(queues.begin());
-  for (const UniqueFd& queue : queues) {
-    TAPIR_TRY(net::Tap::detach_queue(queue.get()));
-  }
-  nic.unused_queues = std::move(queues);
-  return tap;
+  // Whoever opened it may have made it pass on everything.
+  log(LogLevel::kWarning, fmt::format("{}: {}", config.option, what));
+  return *config.mac;
 }
 
-Result<net::Tap> open_tap(HostNic& nic, Broker* broker) {
+Status open_backend(HostNic& nic, Broker* broker) {
   const TapConfig& config = *nic.config.backend;
-  if (config.bridge) {
-    return request_tap(nic, broker);
+  auto opened = open_host_tap(config, nic.mac, broker);
+  if (!opened) {
+    return tl::unexpected(std::move(opened).error().with_context(config.option));
   }
-  const net::TapOptions options{config.vnet_header};
-  return !config.fds.empty() ? net::Tap::adopt_inherited(config.fds.front(), options)
-                             : net::Tap::open(config.ifname, options);
+  nic.ifname = opened->tap.name();
+  if (opened->tap.required_mac()) {
+    TAPIR_TRY_ASSIGN(nic.mac, settle_macvtap_mac(nic.config, nic.ifname, *opened->tap.required_mac()));
+  }
+  nic.unused_queues = std::move(opened->unused_queues);
+  nic.port = std::move(opened->tap).into_port();
+  return {};
+}
+
+void tell_random_mac(const HostNic& nic, const net::MacAddress& random) {
+  if (nic.mac == random) {
+    log(LogLevel::kInfo, fmt::format("{}: this NIC has the random MAC address {}; with -name it keeps one",
+                                     nic.config.option, random.to_string()));
+  }
 }
 
 /// What can be said on the command line and has no host's side as yet.
@@ -108,18 +98,18 @@ Status check_supported(const MachineConfig& config) {
 Result<HostNetwork> HostNetwork::open(const MachineConfig& config) {
   TAPIR_TRY(check_supported(config));
   HostNetwork network;
-  if (std::any_of(config.nics.begin(), config.nics.end(), has_down_command)) {
+  if (any_needs_broker(config)) {
     TAPIR_TRY_ASSIGN(network.broker, Broker::start());
   }
   for (unsigned index = 0; index < config.nics.size(); ++index) {
     HostNic nic;
     nic.config = config.nics[index];
-    nic.mac = settle_mac(config, index);
-    auto tap = open_tap(nic, network.broker.get());
-    if (!tap) {
-      return tl::unexpected(std::move(tap).error().with_context(nic.config.backend->option));
+    const net::MacAddress own = default_mac(config.name, index);
+    nic.mac = nic.config.mac.value_or(own);
+    TAPIR_TRY(open_backend(nic, network.broker.get()));
+    if (config.name.empty()) {
+      tell_random_mac(nic, own);
     }
-    nic.port = std::move(*tap).into_port();
     network.nics.push_back(std::move(nic));
   }
   if (network.broker) {

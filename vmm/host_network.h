@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +20,7 @@ namespace tapir::vmm {
 struct HostNic {
   NicConfig config;
   net::MacAddress mac;
+  std::string ifname;                   ///< of its tap, empty if it has none of its own
   net::FramePort port;                  ///< the tap, until `io` takes it
   std::vector<UniqueFd> unused_queues;  ///< detached queues of the same tap
   std::unique_ptr<virtio::IoThread> io;
@@ -30,11 +32,11 @@ struct HostNic {
 ///     …                                                                  // everything else that can fail
 ///     TAPIR_TRY(network.start());
 ///
-/// However the object or the process ends after open(), the down-helpers of its taps run: at a normal end
-/// while the taps are still there, because the broker goes before them. Control thread.
+/// However the object or the process ends after open(), the down-scripts and down-helpers of its taps run: at
+/// a normal end while the taps are still there, because the broker goes before them. Control thread.
 struct HostNetwork {
-  /// Forks the broker (when there is a down-helper), settles every address, starts bridge helpers and opens
-  /// taps. Error: begins with the option at fault.
+  /// Forks the broker (when there is something to do at the end), settles every address, starts bridge
+  /// helpers, opens taps and runs their scripts. Error: begins with the option at fault.
   [[nodiscard]] static Result<HostNetwork> open(const MachineConfig& config);
   /// Starts the I/O threads.
   [[nodiscard]] Status start();
