@@ -18,7 +18,10 @@ namespace {
 
 bool any_needs_broker(const MachineConfig& config) {
   return std::any_of(config.nics.begin(), config.nics.end(),
-                     [](const NicConfig& nic) { return nic.backend && needs_broker(*nic.backend); });
+                     [](const NicConfig& nic) { return nic.backend && needs_broker(*nic.backend); }) ||
+         std::any_of(config.hubs.begin(), config.hubs.end(), [](const HubConfig& hub) {
+           return std::any_of(hub.taps.begin(), hub.taps.end(), needs_broker);
+         });
 }
 
 /// Whether tapir was told to open this macvtap, so that its address is the operator's to know.
@@ -56,6 +59,64 @@ Status open_backend(HostNic& nic, Broker* broker) {
   }
   nic.unused_queues = std::move(opened->unused_queues);
   nic.port = std::move(opened->tap).into_port();
+  return {};
+}
+
+std::size_t nics_on_hub(const MachineConfig& config, std::size_t hub) {
+  return static_cast<std::size_t>(std::count_if(config.nics.begin(), config.nics.end(),
+                                                [hub](const NicConfig& nic) { return nic.hub == hub; }));
+}
+
+/// `nics`: how many will be on it.
+Result<HostHub> open_hub(const HubConfig& config, std::size_t nics, Broker* broker) {
+  HostHub host;
+  std::vector<net::FramePort> ports;
+  for (const TapConfig& tap : config.taps) {
+    auto opened = open_host_tap(tap, std::nullopt, broker);
+    if (!opened) {
+      return tl::unexpected(std::move(opened).error().with_context(tap.option));
+    }
+    if (opened->tap.required_mac()) {
+      host.required_mac = opened->tap.required_mac();
+    }
+    for (UniqueFd& queue : opened->unused_queues) {
+      host.unused_queues.push_back(std::move(queue));
+    }
+    ports.push_back(std::move(opened->tap).into_port());
+  }
+  TAPIR_TRY_ASSIGN(host.hub, net::Hub::create(fmt::format("hub{}", config.id), std::move(ports), nics));
+  host.nic_ports = host.hub->take_nic_ports();
+  return host;
+}
+
+/// Gives the NIC the next port of its hub.
+void join_hub(HostNic& nic, HostHub& hub, bool alone) {
+  nic.hub = hub.hub.get();
+  nic.port = std::move(hub.nic_ports.front());
+  hub.nic_ports.erase(hub.nic_ports.begin());
+  if (!hub.required_mac || *hub.required_mac == nic.mac) {
+    return;
+  }
+  if (!nic.config.mac && alone) {
+    nic.mac = *hub.required_mac;
+    return;
+  }
+  log(LogLevel::kWarning,
+      fmt::format("{}: the address is {}, but a macvtap of its hub passes on only frames for its own, {}",
+                  nic.config.option, nic.mac.to_string(), hub.required_mac->to_string()));
+}
+
+/// What the NIC is joined to: its own tap, its hub, or a hub of its own where nobody else is.
+Status connect(HostNic& nic, const MachineConfig& config, HostNetwork& network) {
+  if (nic.config.backend) {
+    return open_backend(nic, network.broker.get());
+  }
+  if (nic.config.hub) {
+    join_hub(nic, network.hubs[*nic.config.hub], nics_on_hub(config, *nic.config.hub) == 1);
+    return {};
+  }
+  TAPIR_TRY_ASSIGN(network.hubs.emplace_back(), open_hub(HubConfig{}, 1, nullptr));
+  join_hub(nic, network.hubs.back(), true);
   return {};
 }
 
@@ -101,12 +162,16 @@ Result<HostNetwork> HostNetwork::open(const MachineConfig& config) {
   if (any_needs_broker(config)) {
     TAPIR_TRY_ASSIGN(network.broker, Broker::start());
   }
+  for (std::size_t hub = 0; hub < config.hubs.size(); ++hub) {
+    TAPIR_TRY_ASSIGN(network.hubs.emplace_back(),
+                     open_hub(config.hubs[hub], nics_on_hub(config, hub), network.broker.get()));
+  }
   for (unsigned index = 0; index < config.nics.size(); ++index) {
     HostNic nic;
     nic.config = config.nics[index];
     const net::MacAddress own = default_mac(config.name, index);
     nic.mac = nic.config.mac.value_or(own);
-    TAPIR_TRY(open_backend(nic, network.broker.get()));
+    TAPIR_TRY(connect(nic, config, network));
     if (config.name.empty()) {
       tell_random_mac(nic, own);
     }
@@ -120,8 +185,15 @@ Result<HostNetwork> HostNetwork::open(const MachineConfig& config) {
 
 Status HostNetwork::start() {
   for (std::size_t index = 0; index < nics.size(); ++index) {
-    TAPIR_TRY_ASSIGN(auto engine, net::SyncFrameIo::create(std::move(nics[index].port)));
-    TAPIR_TRY_ASSIGN(nics[index].io, virtio::IoThread::start(std::move(engine), fmt::format("net{}", index)));
+    HostNic& nic = nics[index];
+    TAPIR_TRY_ASSIGN(std::unique_ptr<net::FrameIo> engine, net::SyncFrameIo::create(std::move(nic.port)));
+    if (nic.hub != nullptr && engine->features().offloads != 0) {
+      engine = std::make_unique<net::HubFrameIo>(std::move(engine), *nic.hub);
+    }
+    TAPIR_TRY_ASSIGN(nic.io, virtio::IoThread::start(std::move(engine), fmt::format("net{}", index)));
+  }
+  for (const HostHub& host : hubs) {
+    TAPIR_TRY(host.hub->start());
   }
   return {};
 }

@@ -189,6 +189,64 @@ TEST_F(HostNetworkTest, DownHelperThatCannotBeKeptForTheEndIsAnError) {
   EXPECT_THAT(down_helper_runs(), IsEmpty());
 }
 
+/// NICs and taps on one hub.
+MachineConfig machine_with_hub(const std::vector<std::string>& taps, unsigned nics) {
+  MachineConfig config;
+  config.name = "web1";
+  HubConfig& hub = config.hubs.emplace_back();
+  for (const std::string& name : taps) {
+    TapConfig& tap = hub.taps.emplace_back();
+    tap.option = "-net tap,ifname=" + name;
+    tap.ifname = name;
+  }
+  for (unsigned i = 0; i < nics; ++i) {
+    config.nics.emplace_back().hub = 0;
+  }
+  return config;
+}
+
+TEST_F(HostNetworkTest, OneNicOnAHubHasTheOffloadsOfItsTaps) {
+  auto network = HostNetwork::open(machine_with_hub({"t0", "t1"}, 1));
+  ASSERT_TRUE(network) << network.error().message();
+  ASSERT_EQ(network->hubs.size(), 1U);
+  EXPECT_EQ(network->nics[0].hub, network->hubs[0].hub.get());
+  EXPECT_NE(network->nics[0].port.features.offloads, 0U);
+  EXPECT_EQ(network->nics[0].port.features.mtu, 1500);
+  EXPECT_EQ(network->nics[0].ifname, "");
+  EXPECT_TRUE(network->start());
+}
+
+TEST_F(HostNetworkTest, NicsOnAHubHaveAPortEach) {
+  auto network = HostNetwork::open(machine_with_hub({"t0"}, 2));
+  ASSERT_TRUE(network) << network.error().message();
+  EXPECT_EQ(network->nics[0].hub, network->nics[1].hub);
+  EXPECT_NE(network->nics[0].port.fd.get(), network->nics[1].port.fd.get());
+  EXPECT_EQ(network->nics[0].port.features.offloads, 0U);
+  EXPECT_TRUE(network->start());
+}
+
+TEST_F(HostNetworkTest, ErrorsOfTapsOnHubsBeginWithTheirOption) {
+  EXPECT_THAT(refusal(machine_with_hub({"t0", "lo"}, 1)),
+              StartsWith("-net tap,ifname=lo: interface 'lo' is no tap"));
+}
+
+TEST_F(HostNetworkTest, DownHelpersOfTapsOnHubsRun) {
+  MachineConfig config = machine_with_hub({"t0"}, 2);
+  config.hubs[0].taps.push_back(*nic_with_down_helper(helpers_.fake("tap")).backend);
+  EXPECT_EQ(refusal(config), "no error");
+  EXPECT_THAT(down_helper_runs(), ElementsAre("a b|--br=br7|--ifname=tap0|3 there"));
+}
+
+TEST_F(HostNetworkTest, ANicWithoutPeerStartsAllTheSame) {
+  MachineConfig config;
+  config.nics.resize(2);
+  auto network = HostNetwork::open(config);
+  ASSERT_TRUE(network) << network.error().message();
+  EXPECT_NE(network->nics[0].hub, network->nics[1].hub);
+  EXPECT_FALSE(network->nics[0].port.features.vnet_header);
+  EXPECT_TRUE(network->start());
+}
+
 TEST_F(HostNetworkTest, RandomAddressesArePrinted) {
   MachineConfig config = machine({bridge_nic(helpers_.fake("tap"))});
   config.name.clear();
