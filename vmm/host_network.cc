@@ -127,37 +127,9 @@ void tell_random_mac(const HostNic& nic, const net::MacAddress& random) {
   }
 }
 
-/// What can be said on the command line and has no host's side as yet.
-Status check_supported(const MachineConfig& config) {
-  if (!config.hubs.empty()) {
-    return fail("hubs of three ports and more are not supported yet");
-  }
-  for (const NicConfig& nic : config.nics) {
-    if (!nic.backend) {
-      return fail(fmt::format("{}: a NIC without netdev is not supported yet", nic.option));
-    }
-    const TapConfig& tap = *nic.backend;
-    if (!tap.up_script.path.empty() || !tap.down_script.path.empty()) {
-      return fail(
-          fmt::format("{}: scripts are not supported yet; set the interface up beforehand and add "
-                      "script=no,downscript=no",
-                      tap.option));
-    }
-    if (tap.sndbuf || tap.device != kTunDevice || (!tap.bridge && tap.queues > 1)) {
-      return fail(
-          fmt::format("{}: sndbuf=, dev= and fds= are not supported yet; leave them out", tap.option));
-    }
-    if (!tap.bridge && tap.fds.empty() && tap.ifname.empty()) {
-      return fail(fmt::format("{}: ifname= is missing; for example ifname=tap0", tap.option));
-    }
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<HostNetwork> HostNetwork::open(const MachineConfig& config) {
-  TAPIR_TRY(check_supported(config));
   HostNetwork network;
   if (any_needs_broker(config)) {
     TAPIR_TRY_ASSIGN(network.broker, Broker::start());
