@@ -12,8 +12,10 @@ using Kind = KeyGroup::Kind;
 
 constexpr std::string_view kNoVhost = "tapir moves the frames itself and has no vhost-net as yet";
 
-constexpr KeySpec kTypeKey{
-    .name = "type", .value = "TYPE", .help = "tap, bridge or hubport", .example = "tap"};
+constexpr KeySpec kTypeKey{.name = "type",
+                           .value = "TYPE",
+                           .help = "one of tap, bridge and hubport; the first item",
+                           .example = "tap"};
 constexpr KeySpec kIdKey{.name = "id",
                          .type = Type::kIdentifier,
                          .value = "ID",
@@ -147,26 +149,27 @@ constexpr KeySpec kVectorsKey{.name = "vectors",
                               .example = "3",
                               .max = 0x7FF'FFFF};
 
-constexpr std::array kNetNicKeys{KeySpec{.name = "type", .value = "nic", .help = "nic", .example = "nic"},
-                                 KeySpec{.name = "netdev",
-                                         .value = "ID",
-                                         .standard = "the hub of -net",
-                                         .help = "backend of this NIC alone",
-                                         .example = "n0"},
-                                 kModelKey,
-                                 KeySpec{.name = "macaddr",
-                                         .type = Type::kMacOrNumber,
-                                         .value = "MAC",
-                                         .standard = kMacKey.standard,
-                                         .help = kMacKey.help,
-                                         .example = kMacKey.example},
-                                 kAddressKey,
-                                 kVectorsKey,
-                                 KeySpec{.name = "id",
-                                         .type = Type::kIdentifier,
-                                         .value = "ID",
-                                         .help = "name of the NIC",
-                                         .example = "nic0"}};
+constexpr std::array kNetNicKeys{
+    KeySpec{.name = "type", .value = "nic", .help = "the word nic; the first item", .example = "nic"},
+    KeySpec{.name = "netdev",
+            .value = "ID",
+            .standard = "the hub of -net",
+            .help = "backend of this NIC alone",
+            .example = "n0"},
+    kModelKey,
+    KeySpec{.name = "macaddr",
+            .type = Type::kMacOrNumber,
+            .value = "MAC",
+            .standard = kMacKey.standard,
+            .help = kMacKey.help,
+            .example = kMacKey.example},
+    kAddressKey,
+    kVectorsKey,
+    KeySpec{.name = "id",
+            .type = Type::kIdentifier,
+            .value = "ID",
+            .help = "name of the NIC",
+            .example = "nic0"}};
 
 constexpr std::array kNicKeys{kModelKey, kMacKey};
 

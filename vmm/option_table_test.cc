@@ -103,20 +103,6 @@ TEST(OptionTableTest, HelpExamplesParse) {
   EXPECT_EQ(parsed, 3);
 }
 
-TEST(OptionTableTest, ManualHasEveryOption) {
-  std::ifstream file(TAPIR_MANUAL);
-  ASSERT_TRUE(file) << TAPIR_MANUAL;
-  std::stringstream manual;
-  manual << file.rdbuf();
-  for (const OptionSpec& option : option_table()) {
-    std::string name(option.name);
-    for (std::size_t at = 0; (at = name.find('-', at)) != std::string::npos; at += 2) {
-      name.insert(at, "\\");
-    }
-    EXPECT_THAT(manual.str(), HasSubstr("\\fB\\-" + name + "\\fR")) << option.name;
-  }
-}
-
 TEST(OptionTableTest, VersionIsOneLine) {
   EXPECT_THAT(version_text(), ::testing::MatchesRegex("tapir [0-9]+\\.[0-9]+\\.[0-9]+\n"));
 }
