@@ -98,8 +98,8 @@ void read_own_tap(const KeyValueList& keys, NetworkOption where, TapConfig& tap,
   if (macvtap) {
     forbid(keys, "dev", {"ifname"}, "a macvtap's device has one interface only", problems);
   }
-  tap.up_script = read_script(keys, "script", macvtap ? std::string_view() : kDefaultUpScript);
-  tap.down_script = read_script(keys, "downscript", macvtap ? std::string_view() : kDefaultDownScript);
+  tap.up_script = read_script(keys, "script", macvtap ? std::string_view() : default_up_script());
+  tap.down_script = read_script(keys, "downscript", macvtap ? std::string_view() : default_down_script());
   tap.vnet_header = keys.flag("vnet_hdr");
   // Of -net another rule says what is wrong.
   const auto queues = keys.find("queues");

@@ -130,8 +130,8 @@ TEST(BackendOptionsTest, KeysOfANicAreLeftToTheCaller) {
 
 TEST(BackendOptionsTest, ScriptsOfATapThatIsOpenedHaveDefaults) {
   const TapConfig tap = parsed("tap,ifname=t0").tap;
-  EXPECT_EQ(tap.up_script, (ScriptConfig{std::string(kDefaultUpScript), false}));
-  EXPECT_EQ(tap.down_script, (ScriptConfig{std::string(kDefaultDownScript), false}));
+  EXPECT_EQ(tap.up_script, (ScriptConfig{std::string(default_up_script()), false}));
+  EXPECT_EQ(tap.down_script, (ScriptConfig{std::string(default_down_script()), false}));
   for (const char* const none : {"tap,script=no,downscript=no", "tap,script=,downscript="}) {
     EXPECT_EQ(parsed(none).tap.up_script, (ScriptConfig{"", true}));
     EXPECT_EQ(parsed(none).tap.down_script, (ScriptConfig{"", true}));

@@ -3,7 +3,12 @@
 
 namespace tapir::vmm {
 
-const std::string_view kDefaultUpScript = TAPIR_SCRIPT_DIRECTORY "/ifup";
-const std::string_view kDefaultDownScript = TAPIR_SCRIPT_DIRECTORY "/ifdown";
+std::string_view default_up_script() {
+  return TAPIR_SCRIPT_DIRECTORY "/ifup";
+}
+
+std::string_view default_down_script() {
+  return TAPIR_SCRIPT_DIRECTORY "/ifdown";
+}
 
 }  // namespace tapir::vmm

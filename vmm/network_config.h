@@ -22,8 +22,8 @@ struct ScriptConfig {
 };
 
 /// Where the installation looks for scripts of taps that name none: ${sysconfdir}/tapir/ifup and ifdown.
-extern const std::string_view kDefaultUpScript;
-extern const std::string_view kDefaultDownScript;
+std::string_view default_up_script();
+std::string_view default_down_script();
 /// The device that opens taps, unless dev= names a macvtap's.
 inline constexpr std::string_view kTunDevice = "/dev/net/tun";
 /// The kernel's limit for one tap is 256; the device's is less.

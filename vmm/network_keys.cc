@@ -189,7 +189,7 @@ constexpr std::array<std::string_view, 14> kBackendsOfQemu = {
 }  // namespace
 
 std::span<const KeyGroup> network_key_groups() {
-  static const std::array kAll = [] {
+  static const std::array all_groups = [] {
     std::array<KeyGroup, kGroups.size() + 2> all;
     std::copy(kGroups.begin(), kGroups.end(), all.begin());
     all[kGroups.size()] = {Kind::kDevice, "virtio-net-pci", "a NIC on the PCI bus", device_keys(true)};
@@ -198,7 +198,7 @@ std::span<const KeyGroup> network_key_groups() {
                                device_keys(false)};
     return all;
   }();
-  return kAll;
+  return all_groups;
 }
 
 const KeyGroup* find_backend_keys(std::string_view type) {
