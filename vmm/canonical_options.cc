@@ -13,7 +13,6 @@ namespace tapir::vmm {
 namespace {
 
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
-constexpr std::uint64_t kDefaultMemoryBytes = 128 * kMiB;
 
 std::string doubled_commas(std::string_view text) {
   std::string doubled;

@@ -27,6 +27,8 @@ struct CpuConfig {
   friend bool operator==(const CpuConfig&, const CpuConfig&) = default;
 };
 
+inline constexpr std::uint64_t kDefaultMemoryBytes = std::uint64_t{128} << 20U;  ///< QEMU's
+
 /// One guest, complete and consistent: what Options become once they are checked. Immutable while it runs.
 struct MachineConfig {
   std::string name;

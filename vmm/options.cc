@@ -15,8 +15,6 @@
 namespace tapir::vmm {
 namespace {
 
-constexpr std::uint64_t kDefaultMemoryBytes = std::uint64_t{128} << 20U;  // QEMU's default
-
 class CommandLine {
  public:
   explicit CommandLine(std::span<const char* const> words) : words_(words) {
