@@ -6,12 +6,16 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <utility>
 
 #include "net/base/log.h"
 #include "net/interface_name.h"
+#include "net/macvtap.h"
 #include "net/offload.h"
 #include "net/tap_interface.h"
 #include "net/tun_device.h"
@@ -25,17 +29,50 @@ bool kernel_has_vnet_header(int fd) {
   return ::ioctl(fd, TUNGETFEATURES, &features) == 0 && (features & IFF_VNET_HDR) != 0;
 }
 
-int try_attach(int fd, const std::string& name, int flags) {
+// What TUNSETIFF is asked for.
+Result<int> attach_flags(int fd, const TapOptions& options) {
+  const bool has_vnet_header = kernel_has_vnet_header(fd);
+  if (options.vnet_header == true && !has_vnet_header) {
+    return fail("vnet_hdr=on: this kernel's taps have no vnet header; leave it out", EOPNOTSUPP);
+  }
+  return IFF_TAP | IFF_NO_PI | (options.vnet_header.value_or(has_vnet_header) ? IFF_VNET_HDR : 0) |
+         (options.multi_queue ? IFF_MULTI_QUEUE : 0);
+}
+
+// `name` becomes what the tap is called.
+int try_attach(int fd, std::string& name, int flags) {
   ifreq request{};
   name.copy(request.ifr_name, kMaxInterfaceNameBytes);
   request.ifr_flags = static_cast<short>(flags);
-  return ::ioctl(fd, TUNSETIFF, &request) == 0 ? 0 : errno;
+  if (::ioctl(fd, TUNSETIFF, &request) < 0) {
+    return errno;
+  }
+  name = request.ifr_name;
+  return 0;
 }
 
-// One queue of the tap. A multi-queue tap refuses to be opened as if it had one queue, and says only EINVAL.
-int attach(int fd, const std::string& name, int flags) {
-  const int code = try_attach(fd, name, flags);
-  return code == EINVAL ? try_attach(fd, name, flags | IFF_MULTI_QUEUE) : code;
+Status set_vnet_header(int fd, const std::string& name) {
+  // Both may be the tap's, not the descriptor's: an earlier user may have left other values on a persistent
+  // tap.
+  int size = kVnetHeaderBytes;
+  int little_endian = 1;
+  if (::ioctl(fd, TUNSETVNETHDRSZ, &size) < 0 || ::ioctl(fd, TUNSETVNETLE, &little_endian) < 0) {
+    return fail_errno(fmt::format("cannot set the vnet header of tap '{}'; try vnet_hdr=off", name));
+  }
+  return {};
+}
+
+Status set_send_buffer(int fd, const std::string& name, std::uint64_t bytes) {
+  const int value = bytes == 0 ? INT_MAX : static_cast<int>(std::min<std::uint64_t>(bytes, INT_MAX));
+  if (::ioctl(fd, TUNSETSNDBUF, &value) < 0) {
+    return fail_errno(
+        fmt::format("cannot set the send buffer of tap '{}' to sndbuf={}; leave it out", name, bytes));
+  }
+  return {};
+}
+
+Result<UniqueFd> open_device(const std::string& device) {
+  return device == kTunDevice ? open_tun_device(O_NONBLOCK) : open_tap_device(device);
 }
 
 // TUNSETOFFLOAD refuses a word with a bit that it does not know, which is how the kernel wants to be asked.
@@ -88,52 +125,124 @@ Result<ifreq> identify(int fd) {
 
 }  // namespace
 
-Status Tap::set_up(bool vnet_header) {
+Status Tap::set_up(bool vnet_header, std::optional<std::uint64_t> send_buffer) {
   features_.vnet_header = vnet_header;
   if (vnet_header) {
-    // Both are the tap's, not the descriptor's: an earlier user may have left other values on a persistent
-    // tap.
-    int size = kVnetHeaderBytes;
-    int little_endian = 1;
-    if (::ioctl(fd_.get(), TUNSETVNETHDRSZ, &size) < 0 ||
-        ::ioctl(fd_.get(), TUNSETVNETLE, &little_endian) < 0) {
-      return fail_errno(fmt::format("cannot set the vnet header of tap '{}'; try vnet_hdr=off", name_));
-    }
+    TAPIR_TRY(set_vnet_header(fd_.get(), name_));
     features_.offloads = probe_offloads(fd_.get());
   }
   // No driver is there yet, and the last one's offloads may still be set.
   if (::ioctl(fd_.get(), TUNSETOFFLOAD, 0) < 0) {
     return fail_errno(fmt::format("cannot turn off the offloads of tap '{}'", name_));
   }
+  if (is_macvtap(fd_.get())) {
+    TAPIR_TRY_ASSIGN(required_mac_, tap_address(fd_.get()));
+  }
+  return send_buffer ? set_send_buffer(fd_.get(), name_, *send_buffer) : Status();
+}
+
+bool Tap::is_up() const {
+  // Of a macvtap in another network namespace nobody can know.
+  return required_mac_ && is_interface_of(fd(), name_) ? interface_is_up(name_) : tap_is_up(fd());
+}
+
+Result<Tap> Tap::attach(const std::string& name, const TapOptions& options) {
+  std::string device = options.device;
+  if (!name.empty()) {
+    TAPIR_TRY(check_interface_name(name));
+    if (device == kTunDevice) {
+      device = macvtap_node(name).value_or(device);
+    }
+  }
+  TAPIR_TRY_ASSIGN(UniqueFd fd, open_device(device));
+  TAPIR_TRY_ASSIGN(const int flags, attach_flags(fd.get(), options));
+  auto tap = is_macvtap(fd.get()) ? attach_macvtap(std::move(fd), name, flags)
+                                  : attach_tun(std::move(fd), name, flags);
+  if (tap) {
+    tap->device_ = device;
+    TAPIR_TRY(tap->set_up((flags & IFF_VNET_HDR) != 0, options.send_buffer));
+  }
+  return tap;
+}
+
+Result<Tap> Tap::attach_macvtap(UniqueFd fd, const std::string& name, int flags) {
+  ifreq present{};
+  if (::ioctl(fd.get(), TUNGETIFF, &present) < 0) {
+    return fail_errno("cannot ask the macvtap for its name");
+  }
+  std::string found = present.ifr_name;
+  if (!name.empty() && name != found) {
+    return fail(
+        fmt::format("this is the device of macvtap '{}', not of '{}'; leave out ifname= or correct it", found,
+                    name),
+        EINVAL);
+  }
+  // A queue that is opened is attached: this only says how frames look.
+  if (const int code = try_attach(fd.get(), found, flags); code != 0) {
+    return fail_errno(fmt::format("cannot set up macvtap '{}'", found), code);
+  }
+  Tap tap(std::move(fd), std::move(found));
+  tap.flags_ = flags;
+  return tap;
+}
+
+Result<Tap> Tap::attach_tun(UniqueFd fd, const std::string& name, int flags) {
+  const bool existed = !name.empty() && interface_exists(name);
+  std::string found = name;
+  int code = try_attach(fd.get(), found, flags);
+  if (code == EINVAL && (flags & IFF_MULTI_QUEUE) == 0) {
+    // A multi-queue tap refuses to be opened as if it had one queue, and says only EINVAL.
+    flags |= IFF_MULTI_QUEUE;
+    code = try_attach(fd.get(), found, flags);
+  } else if (code == EINVAL && existed && try_attach(fd.get(), found, flags & ~IFF_MULTI_QUEUE) == 0) {
+    return fail(
+        fmt::format("tap '{0}' has one queue only; leave out queues=, or make it anew with `ip tuntap "
+                    "add dev {0} mode tap user {1} multi_queue`",
+                    name, ::geteuid()),
+        EINVAL);
+  }
+  if (code != 0) {
+    return tl::unexpected(explain_attach(name.empty() ? "tap%d" : name, existed, code));
+  }
+  Tap tap(std::move(fd), std::move(found));
+  tap.created_ = !existed;
+  tap.flags_ = flags;
+  return tap;
+}
+
+Status Tap::make_ready() {
+  if (created_) {
+    TAPIR_TRY(bring_interface_up(name_));
+  } else if (!is_up()) {
+    return fail(fmt::format("tap '{0}' is down; bring it up with `ip link set {0} up`", name_), ENETDOWN);
+  }
+  if (is_interface_of(fd(), name_)) {
+    features_.mtu = interface_mtu(name_);
+    if (required_mac_ && !interface_is_running(name_)) {
+      log(LogLevel::kWarning,
+          fmt::format("the network card under macvtap '{}' has no link, so no frame passes now", name_));
+    }
+  }
   return {};
 }
 
 Result<Tap> Tap::open(const std::string& name, const TapOptions& options) {
-  TAPIR_TRY(check_interface_name(name));
-  TAPIR_TRY_ASSIGN(UniqueFd fd, open_tun_device(O_NONBLOCK));
-  const bool has_vnet_header = kernel_has_vnet_header(fd.get());
-  if (options.vnet_header == true && !has_vnet_header) {
-    return fail(
-        fmt::format("vnet_hdr=on: this kernel's taps have no vnet header; leave it out for tap '{}'", name),
-        EOPNOTSUPP);
-  }
-  const bool vnet_header = options.vnet_header.value_or(has_vnet_header);
-  const bool existed = interface_exists(name);
-  const int code = attach(fd.get(), name, IFF_TAP | IFF_NO_PI | (vnet_header ? IFF_VNET_HDR : 0));
-  if (code != 0) {
-    return tl::unexpected(explain_attach(name, existed, code));
-  }
-
-  Tap tap(std::move(fd), name);
-  tap.created_ = !existed;
-  TAPIR_TRY(tap.set_up(vnet_header));
-  if (tap.created_) {
-    TAPIR_TRY(bring_interface_up(name));
-  } else if (!tap_is_up(tap.fd())) {
-    return fail(fmt::format("tap '{0}' is down; bring it up with `ip link set {0} up`", name), ENETDOWN);
-  }
-  tap.features_.mtu = interface_mtu(name);
+  TAPIR_TRY_ASSIGN(Tap tap, attach(name, options));
+  TAPIR_TRY(tap.make_ready());
   return tap;
+}
+
+Result<UniqueFd> Tap::open_queue() const {
+  TAPIR_TRY_ASSIGN(UniqueFd fd, open_device(device_));
+  std::string name = name_;
+  if (const int code = try_attach(fd.get(), name, flags_); code != 0) {
+    return fail_errno(fmt::format("cannot open another queue of tap '{}'; ask for fewer queues", name_),
+                      code);
+  }
+  if (features_.vnet_header) {
+    TAPIR_TRY(set_vnet_header(fd.get(), name_));
+  }
+  return fd;
 }
 
 Result<Tap> Tap::adopt(int fd, const TapOptions& options) {
@@ -148,11 +257,11 @@ Result<Tap> Tap::adopt(int fd, const TapOptions& options) {
   }
   TAPIR_TRY(set_flags(fd));
   Tap tap(UniqueFd(fd), request.ifr_name);
-  if (auto status = tap.set_up(vnet_header); !status) {
+  if (auto status = tap.set_up(vnet_header, options.send_buffer); !status) {
     static_cast<void>(tap.fd_.release());  // on failure it stays the caller's
     return tl::unexpected(std::move(status).error());
   }
-  if (!tap_is_up(fd)) {
+  if (!tap.is_up()) {
     log(LogLevel::kWarning,
         fmt::format("tap '{0}' on fd={1} is down; no frame passes before `ip link set {0} up`", tap.name_,
                     fd));

@@ -46,6 +46,13 @@ std::optional<std::uint64_t> read_attribute(const std::string& name, std::string
   return parse_unsigned(digits);
 }
 
+// 0 when there is no such interface.
+int interface_flags(const std::string& name) {
+  const UniqueFd socket = request_socket();
+  ifreq request = request_for(name);
+  return ::ioctl(socket.get(), SIOCGIFFLAGS, &request) < 0 ? 0 : request.ifr_flags;
+}
+
 std::string explain_ownership(const std::string& name) {
   const auto owner = read_attribute(name, "owner");
   const auto group = read_attribute(name, "group");
@@ -105,6 +112,14 @@ bool is_interface_of(int fd, const std::string& name) {
 bool tap_is_up(int fd) {
   pollfd writable{fd, POLLOUT, 0};
   return ::poll(&writable, 1, 0) == 1 && (writable.revents & POLLOUT) != 0;
+}
+
+bool interface_is_up(const std::string& name) {
+  return (interface_flags(name) & IFF_UP) != 0;
+}
+
+bool interface_is_running(const std::string& name) {
+  return (interface_flags(name) & IFF_RUNNING) != 0;
 }
 
 Error explain_attach(const std::string& name, bool existed, int code) {

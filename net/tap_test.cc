@@ -11,8 +11,11 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -68,6 +71,63 @@ TEST_F(TapTest, AttachesToAnExistingTap) {
   int header_bytes = 0;
   ASSERT_EQ(::ioctl(tap->fd(), TUNGETVNETHDRSZ, &header_bytes), 0);
   EXPECT_EQ(header_bytes, 12);
+}
+
+TEST_F(TapTest, KernelChoosesTheNameWhenThereIsNone) {
+  ASSERT_TRUE(make_persistent_tap("tap0"));
+  const auto tap = Tap::open("", {});
+  ASSERT_TRUE(tap) << tap.error().message();
+  EXPECT_EQ(tap->name(), "tap1");
+  EXPECT_TRUE(tap->created());
+  EXPECT_EQ(tap->features().mtu, 1500);
+}
+
+TEST_F(TapTest, AnAttachedTapMayBeBroughtUpBeforeItIsReady) {
+  ASSERT_TRUE(make_persistent_tap("t0", {.up = false}));
+  auto tap = Tap::attach("t0", {});
+  ASSERT_TRUE(tap) << tap.error().message();
+  EXPECT_THAT(tap->make_ready().error().message(), HasSubstr("tap 't0' is down"));
+  ASSERT_TRUE(net::testing::set_link_up("t0", true));
+  ASSERT_TRUE(net::testing::set_link_mtu("t0", 9000));
+  ASSERT_TRUE(tap->make_ready());
+  EXPECT_EQ(tap->features().mtu, 9000);
+}
+
+int send_buffer_with(std::optional<std::uint64_t> asked) {
+  TapOptions options;
+  options.send_buffer = asked;
+  const auto tap = Tap::open("t0", options);
+  int bytes = -1;
+  return tap && ::ioctl(tap->fd(), TUNGETSNDBUF, &bytes) == 0 ? bytes : -1;
+}
+
+TEST_F(TapTest, SendBufferIsSetOnRequestOnly) {
+  EXPECT_EQ(send_buffer_with(std::nullopt), INT_MAX);
+  EXPECT_EQ(send_buffer_with(1048576), 1048576);
+  EXPECT_EQ(send_buffer_with(0), INT_MAX);
+  EXPECT_EQ(send_buffer_with(UINT64_MAX), INT_MAX);
+}
+
+TEST_F(TapTest, FurtherQueuesAreLikeTheFirst) {
+  TapOptions options;
+  options.multi_queue = true;
+  const auto tap = Tap::open("t0", options);
+  ASSERT_TRUE(tap) << tap.error().message();
+  const auto queue = tap->open_queue();
+  ASSERT_TRUE(queue) << queue.error().message();
+  EXPECT_NE(::fcntl(queue->get(), F_GETFL) & O_NONBLOCK, 0);
+  ifreq request{};
+  ASSERT_EQ(::ioctl(queue->get(), TUNGETIFF, &request), 0);
+  EXPECT_STREQ(request.ifr_name, "t0");
+  EXPECT_EQ(request.ifr_flags & (IFF_VNET_HDR | IFF_MULTI_QUEUE), IFF_VNET_HDR | IFF_MULTI_QUEUE);
+}
+
+TEST_F(TapTest, ATapOfOneQueueCannotHaveMore) {
+  ASSERT_TRUE(make_persistent_tap("t0"));
+  TapOptions options;
+  options.multi_queue = true;
+  EXPECT_THAT(open_error("t0", options),
+              AllOf(HasSubstr("tap 't0' has one queue only; leave out queues="), HasSubstr("multi_queue`")));
 }
 
 TEST_F(TapTest, LeavesAnExistingTapBehind) {

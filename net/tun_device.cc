@@ -37,7 +37,7 @@ Error explain(int code) {
 }  // namespace
 
 Result<UniqueFd> open_tun_device(int flags) {
-  auto fd = open_file("/dev/net/tun", O_RDWR | flags);
+  auto fd = open_file(kTunDevice, O_RDWR | flags);
   if (!fd) {
     return tl::unexpected(explain(fd.error().code()));
   }

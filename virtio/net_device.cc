@@ -10,9 +10,28 @@
 #include "virtio/net_features.h"
 
 namespace tapir::virtio {
+namespace {
 
-NetDevice::NetDevice(const net::MacAddress& mac, IoThread& io_thread)
-    : mac_(mac), io_thread_(io_thread), features_(offered_net_features(io_thread.features())) {
+constexpr std::uint32_t kUnknownSpeed = 0xFFFF'FFFF;
+constexpr std::uint8_t kUnknownDuplex = 0xFF;
+
+std::uint64_t offered(net::FrameIoFeatures host, std::uint16_t mtu, const NetDeviceOptions& options) {
+  host.mtu = mtu;
+  std::uint64_t features = offered_net_features(host);
+  if (options.speed || options.duplex != kUnknownDuplex) {
+    features |= std::uint64_t{1} << VIRTIO_NET_F_SPEED_DUPLEX;
+  }
+  return without_net_features(features, options.features_off);
+}
+
+}  // namespace
+
+NetDevice::NetDevice(const net::MacAddress& mac, IoThread& io_thread, const NetDeviceOptions& options)
+    : mac_(mac),
+      io_thread_(io_thread),
+      options_(options),
+      mtu_(options.mtu != 0 ? options.mtu : io_thread.features().mtu),
+      features_(offered(io_thread.features(), mtu_, options)) {
   CHECK(net_features_consistent(features_));
 }
 
@@ -29,13 +48,17 @@ bool NetDevice::accepts(std::uint64_t driver_features) const {
 }
 
 void NetDevice::read_config(std::uint64_t offset, std::span<std::byte> into) const {
-  // The fields behind mtu belong to features that are not offered, and read as 0.
+  // The other fields belong to features that are not offered, and read as 0.
   virtio_net_config config{};
   static_assert(sizeof config.mac == sizeof mac_.octets);
   std::copy(mac_.octets.begin(), mac_.octets.end(), config.mac);
   config.status = link_.up() ? VIRTIO_NET_S_LINK_UP : 0;
   config.max_virtqueue_pairs = 1;
-  config.mtu = has_feature(features_, VIRTIO_NET_F_MTU) ? io_thread_.features().mtu : std::uint16_t{0};
+  config.mtu = has_feature(features_, VIRTIO_NET_F_MTU) ? mtu_ : std::uint16_t{0};
+  if (has_feature(features_, VIRTIO_NET_F_SPEED_DUPLEX)) {
+    config.speed = options_.speed.value_or(kUnknownSpeed);
+    config.duplex = options_.duplex;
+  }
   const auto bytes = std::as_bytes(std::span(&config, 1));
   std::fill(into.begin(), into.end(), std::byte{0});
   if (offset < bytes.size()) {

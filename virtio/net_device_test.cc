@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 
+#include "virtio/net_features.h"
 #include "virtio/testing/net_device_fixture.h"
 
 namespace tapir::virtio {
@@ -203,6 +204,35 @@ TEST_F(NetDeviceTest, WorksAgainAfterEachReset) {
     EXPECT_EQ(frame->frame, pattern(80, round));
     device_->reset();
   }
+}
+
+TEST_F(NetDeviceTest, OperatorsChoicesAreWhatTheDriverSees) {
+  NetDeviceOptions options;
+  options.features_off = feature(VIRTIO_NET_F_MRG_RXBUF) | feature(VIRTIO_NET_F_CSUM);
+  options.queue_sizes = {1024, 512};
+  options.mtu = 1400;
+  options.speed = 10000;
+  options.duplex = 1;
+  device_ = std::make_unique<NetDevice>(testing::kTestMac, *io_thread_, options);
+  EXPECT_EQ(device_->features() & (options.features_off | kHostOffloads), 0U);
+  EXPECT_NE(device_->features() & kGuestOffloads, 0U);
+  EXPECT_EQ(device_->max_queue_sizes()[NetDevice::kReceiveQueue], 1024);
+  EXPECT_EQ(device_->max_queue_sizes()[NetDevice::kTransmitQueue], 512);
+  const virtio_net_config config = config_of(*device_);
+  EXPECT_EQ(config.mtu, 1400);
+  EXPECT_EQ(config.speed, 10000U);
+  EXPECT_EQ(config.duplex, 1);
+  EXPECT_TRUE(has_feature(device_->features(), VIRTIO_NET_F_SPEED_DUPLEX));
+}
+
+TEST_F(NetDeviceTest, SpeedAndDuplexAreNotOfferedWhenNobodyGaveThem) {
+  EXPECT_FALSE(has_feature(device_->features(), VIRTIO_NET_F_SPEED_DUPLEX));
+  NetDeviceOptions options;
+  options.duplex = 0;
+  device_ = std::make_unique<NetDevice>(testing::kTestMac, *io_thread_, options);
+  EXPECT_TRUE(has_feature(device_->features(), VIRTIO_NET_F_SPEED_DUPLEX));
+  EXPECT_EQ(config_of(*device_).speed, 0xFFFF'FFFFU);
+  EXPECT_EQ(config_of(*device_).duplex, 0);
 }
 
 // The machine is made anew on a reboot; the host end and its thread stay.

@@ -21,6 +21,7 @@ struct Dependency {
   std::uint64_t any_of;
 };
 
+// What others need stands before them.
 constexpr std::array kDependencies{
     Dependency{VIRTIO_NET_F_GUEST_TSO4, bit(VIRTIO_NET_F_GUEST_CSUM)},
     Dependency{VIRTIO_NET_F_GUEST_TSO6, bit(VIRTIO_NET_F_GUEST_CSUM)},
@@ -52,6 +53,16 @@ std::uint64_t offered_net_features(const net::FrameIoFeatures& host) {
                            bit(VIRTIO_NET_F_MRG_RXBUF) | net::offered_offloads(host);
   if (host.mtu >= kMinMtu && host.mtu <= kMaxMtu) {
     features |= bit(VIRTIO_NET_F_MTU);
+  }
+  return features;
+}
+
+std::uint64_t without_net_features(std::uint64_t features, std::uint64_t off) {
+  features &= ~off | bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_NET_F_MAC);
+  for (const Dependency& dependency : kDependencies) {
+    if ((features & dependency.any_of) == 0) {
+      features &= ~bit(dependency.feature);
+    }
   }
   return features;
 }

@@ -16,6 +16,10 @@ constexpr bool has_feature(std::uint64_t features, unsigned bit) {
 /// MRG_RXBUF, MTU if it is known and from 68 to 65521, and the offloads that the host end really has.
 std::uint64_t offered_net_features(const net::FrameIoFeatures& host);
 
+/// `features` without those of `off`, and without all that cannot be had without these. VERSION_1 and MAC
+/// stay.
+std::uint64_t without_net_features(std::uint64_t features, std::uint64_t off);
+
 /// Whether every bit comes with those that it needs (virtio 1.3, 5.1.3.1 Feature bit requirements), VERSION_1
 /// among them.
 bool net_features_consistent(std::uint64_t features);

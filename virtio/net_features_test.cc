@@ -58,6 +58,19 @@ TEST(NetFeatures, OfferedSetsAreConsistentForEveryHostEnd) {
   }
 }
 
+TEST(NetFeatures, TurningOneOffTakesThoseThatNeedItAlong) {
+  const std::uint64_t all = offered_net_features({true, net::kAllTunOffloads, 1500});
+  EXPECT_EQ(without_net_features(all, 0), all);
+  EXPECT_EQ(without_net_features(all, feature(VIRTIO_NET_F_CSUM)),
+            all & ~(kHostOffloads | feature(VIRTIO_NET_F_CSUM)));
+  EXPECT_EQ(without_net_features(all, feature(VIRTIO_NET_F_HOST_TSO4)),
+            all & ~feature(VIRTIO_NET_F_HOST_TSO4));
+  EXPECT_EQ(without_net_features(all, UINT64_MAX), feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_NET_F_MAC));
+  for (unsigned bit = 0; bit < 64; ++bit) {
+    EXPECT_TRUE(net_features_consistent(without_net_features(all, std::uint64_t{1} << bit))) << bit;
+  }
+}
+
 // C6, C34: each bit is refused without one that it needs.
 TEST(NetFeatures, BitsWithoutThoseTheyNeedAreRefused) {
   const std::uint64_t all = offered_net_features({true, net::kAllTunOffloads, 1500});

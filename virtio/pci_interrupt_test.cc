@@ -185,5 +185,25 @@ TEST_F(PciInterruptTest, MachineResetReleasesTheLineAndMasksEveryVector) {
   EXPECT_EQ(driver_.read(PciTransport::kMsixTableOffset + 12, 4), 1U);
 }
 
+TEST(PciWithoutMsixTest, InterruptsByItsLineAndTakesNoVector) {
+  TransportParts parts;
+  PciDriver driver(parts, false);
+  for (std::uint32_t at = driver.config(0x34, 1); at != 0; at = driver.config(at + 1, 1)) {
+    EXPECT_NE(driver.config(at, 1), 0x11U);
+  }
+  driver.write(PciTransport::kMsixTableOffset, 4, 0xFEE0'0000);
+  EXPECT_EQ(driver.read(PciTransport::kMsixTableOffset, 4), 0U);
+  EXPECT_EQ(driver.read(PciTransport::kMsixPbaOffset, 4), 0U);
+  driver.start({0});
+  driver.select_queue(0);
+  driver.write(0x1A, 2, 0);
+  EXPECT_EQ(driver.read(0x1A, 2), kNoVector);
+  parts.device.active->notifier->notify_config();
+  parts.device.active->notifier->notify_queue(0);
+  EXPECT_TRUE(driver.line.level.load());
+  EXPECT_EQ(driver.take_interrupt_status(), 0x3U);
+  EXPECT_FALSE(driver.line.level.load());
+}
+
 }  // namespace
 }  // namespace tapir::virtio::testing

@@ -97,11 +97,13 @@ PciTransport::PciTransport(PciTransportParts parts, std::vector<EventFd> kicks)
     : PciFunction(identity_of(parts.device)),
       doorbell_(parts.doorbell),
       state_(parts.device, parts.memory, *this, std::move(kicks)) {
-  // virtio 1.3, 4.1.5.1.2.1: at least two vectors.
-  CHECK(parts.vectors.size() >= 2 && parts.vectors.size() <= kMaxVectors &&
+  // virtio 1.3, 4.1.5.1.2.1: at least two vectors, where there is MSI-X.
+  CHECK(parts.vectors.size() != 1 && parts.vectors.size() <= kMaxVectors &&
         state_.queue_count() <= kMaxQueues);
   add_bar(kBar, kBarBytes);
-  use_msix(std::move(parts.vectors), kBar, kMsixTableOffset, kMsixPbaOffset);
+  if (!parts.vectors.empty()) {
+    use_msix(std::move(parts.vectors), kBar, kMsixTableOffset, kMsixPbaOffset);
+  }
   use_intx(&parts.intx);
   add_virtio_capabilities();
 }
@@ -144,9 +146,9 @@ void PciTransport::read_bar(unsigned bar, std::uint64_t offset, std::span<std::b
   if (bar != kBar) {
     return;
   }
-  if (lies_within(offset, into.size(), kMsixTableOffset, kRegionBytes)) {
+  if (msix() != nullptr && lies_within(offset, into.size(), kMsixTableOffset, kRegionBytes)) {
     msix()->read_table(offset - kMsixTableOffset, into);
-  } else if (lies_within(offset, into.size(), kMsixPbaOffset, kRegionBytes)) {
+  } else if (msix() != nullptr && lies_within(offset, into.size(), kMsixPbaOffset, kRegionBytes)) {
     msix()->read_pba(offset - kMsixPbaOffset, into);
   } else if (offset == kIsrOffset) {
     store_little_endian(take_isr(), into);
@@ -169,7 +171,7 @@ void PciTransport::write_bar(unsigned bar, std::uint64_t offset, std::span<const
     if (offset % kNotifyMultiplier == 0) {
       state_.kick(static_cast<std::uint32_t>((offset - kNotifyOffset) / kNotifyMultiplier));
     }
-  } else if (lies_within(offset, from.size(), kMsixTableOffset, kRegionBytes)) {
+  } else if (msix() != nullptr && lies_within(offset, from.size(), kMsixTableOffset, kRegionBytes)) {
     msix()->write_table(offset - kMsixTableOffset, from);
   } else if (lies_within(offset, from.size(), kDeviceOffset, kRegionBytes)) {
     const auto guard = state_.lock();
@@ -310,7 +312,8 @@ std::uint8_t PciTransport::take_isr() {
 
 std::uint16_t PciTransport::checked_vector(std::uint64_t vector) const {
   // virtio 1.3, 4.1.5.1.2.1: a mapping that fails reads back as kNoVector.
-  return vector < msix()->size() ? static_cast<std::uint16_t>(vector) : TransportState::kNoVector;
+  const bool exists = msix() != nullptr && vector < msix()->size();
+  return exists ? static_cast<std::uint16_t>(vector) : TransportState::kNoVector;
 }
 
 bool PciTransport::intx_pending() const {
@@ -390,7 +393,9 @@ void PciTransport::interrupt_config() {
   // virtio 1.3, 4.1.4.5.1: the ISR bit first, with MSI-X as well.
   state_.add_interrupt_status(TransportState::kConfigInterrupt);
   refresh_intx();
-  msix()->notify(config_vector_.load());
+  if (msix() != nullptr) {
+    msix()->notify(config_vector_.load());
+  }
 }
 
 }  // namespace tapir::virtio

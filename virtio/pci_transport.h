@@ -25,7 +25,8 @@ struct PciTransportParts {
   const GuestMemory& memory;
   Doorbell& doorbell;
   LevelInterrupt& intx;
-  std::vector<MsiInterrupt*> vectors;  ///< 2 to PciTransport::kMaxVectors; one per virtqueue and one is best
+  /// 2 to PciTransport::kMaxVectors; one per virtqueue and one is best. None: there is no MSI-X.
+  std::vector<MsiInterrupt*> vectors;
 };
 
 /// virtio-pci, modern only (virtio 1.3, 4.1 Virtio Over PCI Bus): a PCI function whose vendor capabilities

@@ -3,193 +3,227 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <climits>
 #include <initializer_list>
-#include <optional>
 #include <utility>
-#include <vector>
 
 #include "net/base/parse.h"
 #include "net/bridge_client.h"
 #include "net/command_runner.h"
 #include "net/interface_name.h"
+#include "vmm/network_keys.h"
 
 namespace tapir::vmm {
 namespace {
 
-using Kind = KeySpec::Kind;
-
-constexpr unsigned kMaxQueues = 16;
-
-constexpr std::array<KeySpec, 11> kTapKeys = {{{"type", Kind::kValue},
-                                               {"id", Kind::kValue},
-                                               {"ifname", Kind::kValue},
-                                               {"fd", Kind::kValue},
-                                               {"vnet_hdr", Kind::kFlag},
-                                               {"script", Kind::kValue},
-                                               {"downscript", Kind::kValue},
-                                               {"br", Kind::kValue},
-                                               {"helper", Kind::kValue},
-                                               {"queues", Kind::kValue},
-                                               {"down-helper", Kind::kValue}}};
-constexpr std::array<KeySpec, 6> kBridgeKeys = {{{"type", Kind::kValue},
-                                                 {"id", Kind::kValue},
-                                                 {"br", Kind::kValue},
-                                                 {"helper", Kind::kValue},
-                                                 {"queues", Kind::kValue},
-                                                 {"down-helper", Kind::kValue}}};
-
-bool has_any(const KeyValueList& keys, std::initializer_list<std::string_view> names) {
-  return std::any_of(names.begin(), names.end(), [&](std::string_view name) { return keys.has(name); });
-}
-
-Status check_scripts(const KeyValueList& keys) {
-  for (const std::string_view key : {"script", "downscript"}) {
-    const auto value = keys.find(key);
-    if (!value || (*value != "no" && !value->empty())) {
-      return fail(fmt::format(
-          "{} scripts are not supported yet; set the interface up beforehand and add script=no,downscript=no",
-          key == "script" ? "interface" : "interface shutdown"));
+/// Of `names`, those that were given: "ifname= and script=".
+std::string given_of(const KeyValueList& keys, std::initializer_list<std::string_view> names) {
+  std::vector<std::string> given;
+  for (const std::string_view name : names) {
+    if (keys.has(name)) {
+      given.push_back(fmt::format("{}=", name));
     }
   }
-  return {};
+  if (given.size() < 2) {
+    return given.empty() ? std::string() : given.front();
+  }
+  const std::string last = std::move(given.back());
+  given.pop_back();
+  return fmt::format("{} and {}", fmt::join(given, ", "), last);
 }
 
-Result<unsigned> parse_queues(const KeyValueList& keys) {
-  const std::string_view text = keys.find("queues").value_or("1");
-  const auto queues = parse_unsigned(text, kMaxQueues);
-  if (!queues || *queues == 0) {
-    return fail(
-        fmt::format("queues={}: a tap has 1 to {} queues here; for example queues=2", text, kMaxQueues));
+/// A rule of the kind "these keys are not valid with that one".
+void forbid(const KeyValueList& keys, std::string_view with, std::initializer_list<std::string_view> names,
+            std::string_view reason, Problems& problems) {
+  if (const std::string given = given_of(keys, names); !given.empty()) {
+    problems.add(fmt::format("{} cannot be given with {}=: {}; leave one of them out", given, with, reason));
   }
-  return static_cast<unsigned>(*queues);
+}
+
+/// The one with which these have an effect must be there.
+void demand(const KeyValueList& keys, std::initializer_list<std::string_view> names, std::string_view rule,
+            Problems& problems) {
+  if (const std::string given = given_of(keys, names); !given.empty()) {
+    problems.add(fmt::format("{}{}", given, rule));
+  }
 }
 
 /// The keys of a tap that a helper makes.
-Status parse_bridge(const KeyValueList& keys, BackendOption& option) {
+void read_bridge(const KeyValueList& keys, BackendOption& option, Problems& problems) {
   BridgeConfig bridge;
   if (const auto br = keys.find("br")) {
     bridge.bridge = *br;
   }
   if (const auto helper = keys.find("helper")) {
-    if (helper->empty()) {
-      return fail(
-          "helper= is empty; give a path or a command, for example helper=/usr/lib/qemu/qemu-bridge-helper");
-    }
     bridge.helper = *helper;
-    TAPIR_TRY_ASSIGN(auto named, net::bridge_in_helper(*helper));
-    if (named) {
+    auto named = net::bridge_in_helper(*helper);
+    if (!named) {
+      problems.add(named.error().message());
+    } else if (*named) {
       if (keys.has("br")) {
-        option.warning =
-            fmt::format("br={} has no effect, since the helper's own --br={} counts", bridge.bridge, *named);
+        option.warnings.push_back(fmt::format("br={} has no effect, since the helper's own --br={} counts",
+                                              bridge.bridge, **named));
       }
-      bridge.bridge = *std::move(named);
+      bridge.bridge = **std::move(named);
+      problems.add_error_of(net::check_interface_name(bridge.bridge));
     }
   }
-  TAPIR_TRY(net::check_interface_name(bridge.bridge));
-  TAPIR_TRY_ASSIGN(bridge.queues, parse_queues(keys));
   if (const auto down = keys.find("down-helper")) {
-    auto words = net::split_command(*down);
-    if (!words) {
-      return tl::unexpected(std::move(words).error().with_context("down-helper="));
+    if (auto words = net::split_command(*down)) {
+      bridge.down_command = *std::move(words);
+    } else {
+      problems.add(fmt::format("down-helper={}: {}", *down, words.error().message()));
     }
-    bridge.down_command = *std::move(words);
+  }
+  if (const auto queues = keys.find("queues")) {
+    option.tap.queues = static_cast<unsigned>(number_value(*queues));
   }
   option.tap.bridge = std::move(bridge);
-  return {};
 }
 
-/// A tap by descriptor or by name, which a helper has nothing to do with.
-Status parse_plain_tap(const KeyValueList& keys, BackendOption& option) {
-  if (keys.has("down-helper")) {
-    return fail(
-        "down-helper= undoes what a bridge helper did; it is possible with helper= and with type bridge "
-        "only");
+ScriptConfig read_script(const KeyValueList& keys, std::string_view key, std::string_view standard) {
+  const auto value = keys.find(key);
+  if (!value) {
+    return {std::string(standard), false};
+  }
+  return {*value == "no" ? std::string() : std::string(*value), true};
+}
+
+/// A tap or macvtap that tapir opens itself.
+void read_own_tap(const KeyValueList& keys, NetworkOption where, TapConfig& tap, Problems& problems) {
+  tap.device = keys.find("dev").value_or(kTunDevice);
+  tap.ifname = keys.find("ifname").value_or("");
+  const bool macvtap = tap.device != kTunDevice;
+  if (macvtap) {
+    forbid(keys, "dev", {"ifname"}, "a macvtap's device has one interface only", problems);
+  }
+  tap.up_script = read_script(keys, "script", macvtap ? std::string_view() : default_up_script());
+  tap.down_script = read_script(keys, "downscript", macvtap ? std::string_view() : default_down_script());
+  tap.vnet_header = keys.flag("vnet_hdr");
+  // Of -net another rule says what is wrong.
+  const auto queues = keys.find("queues");
+  if (queues && number_value(*queues) > 1 && where != NetworkOption::kNet) {
+    problems.add(fmt::format(
+        "queues={}: only a bridge helper or fds= brings a tap with more than one queue as yet; leave "
+        "queues= out, or use -netdev bridge",
+        *queues));
+  }
+}
+
+/// QEMU's rules of combination, in its order of precedence: fd, fds, helper, none of these.
+void check_tap_rules(const KeyValueList& keys, NetworkOption option, Problems& problems) {
+  static constexpr std::string_view kOpen = "that was settled when the descriptor was opened";
+  if (option == NetworkOption::kNet && !keys.has("helper")) {
+    demand(keys, {"queues", "fds"},
+           " cannot be given with -net, whose hub has one queue; use -netdev or -nic", problems);
+  }
+  if (keys.has("fd")) {
+    forbid(keys, "fd", {"ifname", "dev", "script", "downscript", "vnet_hdr", "helper", "queues", "fds"},
+           kOpen, problems);
+  } else if (keys.has("fds")) {
+    forbid(keys, "fds", {"ifname", "dev", "script", "downscript", "vnet_hdr", "helper", "queues"}, kOpen,
+           problems);
+  } else if (keys.has("helper")) {
+    forbid(keys, "helper", {"ifname", "dev", "script", "downscript", "vnet_hdr"},
+           "the helper makes the tap, names it and sets it up", problems);
+    return;
+  }
+  demand(keys, {"down-helper"},
+         " undoes what a bridge helper did; it is possible with helper= and with type bridge only", problems);
+}
+
+void read_tap(const KeyValueList& keys, NetworkOption where, BackendOption& option, Problems& problems) {
+  check_tap_rules(keys, where, problems);
+  TapConfig& tap = option.tap;
+  if (const auto sndbuf = keys.find("sndbuf")) {
+    const std::uint64_t bytes = size_value(*sndbuf);
+    tap.sndbuf = bytes == 0 || bytes > INT_MAX ? std::uint64_t{INT_MAX} : bytes;
+  }
+  if (const auto poll = keys.find("poll-us")) {
+    tap.poll_microseconds = static_cast<std::uint32_t>(number_value(*poll));
+    if (tap.poll_microseconds != 0) {
+      option.warnings.push_back(fmt::format("poll-us={} has no effect without vhost", *poll));
+    }
+  }
+  const bool inherited = keys.has("fd") || keys.has("fds");
+  if (keys.has("helper") && !inherited) {
+    read_bridge(keys, option, problems);
+    return;
   }
   if (const auto br = keys.find("br")) {
-    option.warning = fmt::format("br={} has no effect without helper=", *br);
+    option.warnings.push_back(fmt::format("br={} has no effect without helper=", *br));
   }
-  TapConfig& tap = option.tap;
-  if (const auto fd = keys.find("fd")) {
-    const auto number = parse_unsigned(*fd, INT_MAX);
-    if (!number) {
-      return fail(
-          fmt::format("fd={}: a file descriptor is a number, for example fd=3 with 3<>/dev/tap5", *fd));
-    }
-    tap.fd = static_cast<int>(*number);
-    return {};
+  if (!inherited) {
+    read_own_tap(keys, where, tap, problems);
+    return;
   }
-  TAPIR_TRY(net::check_interface_name(*keys.find("ifname")));
-  tap.ifname = *keys.find("ifname");
-  TAPIR_TRY_ASSIGN(tap.vnet_header, keys.find_flag("vnet_hdr"));
-  TAPIR_TRY_ASSIGN(const unsigned queues, parse_queues(keys));
-  if (queues > 1) {
-    return fail(
-        fmt::format("queues={}: only a bridge helper makes a tap with more than one queue as yet; "
-                    "leave queues= out, or use -netdev bridge",
-                    queues));
-  }
-  return check_scripts(keys);
+  tap.fds = descriptors_value(keys.find(keys.has("fd") ? "fd" : "fds").value_or("0"));
+  tap.queues = where == NetworkOption::kNet ? 1 : static_cast<unsigned>(tap.fds.size());
 }
 
-/// QEMU's rules of combination for one tap, as far as the keys exist here.
-Status parse_tap(const KeyValueList& keys, BackendOption& option) {
-  if (keys.has("fd")) {
-    if (has_any(keys, {"ifname", "script", "downscript", "vnet_hdr", "helper", "queues"})) {
-      return fail(
-          "ifname=, script=, downscript=, vnet_hdr=, helper= and queues= cannot be given with fd=: they were "
-          "settled when the descriptor was opened");
-    }
-    return parse_plain_tap(keys, option);
+void read_hub_port(const KeyValueList& keys, NetworkOption where, BackendOption& option, Problems& problems) {
+  HubPortConfig port;
+  if (const auto id = keys.find("hubid")) {
+    port.hub_id = static_cast<std::int32_t>(number_value(*id));
+  } else if (!keys.has("hubid")) {
+    problems.add("hubid= is missing; for example hubport,id=p0,hubid=1");
   }
-  if (keys.has("helper")) {
-    if (has_any(keys, {"ifname", "script", "downscript", "vnet_hdr"})) {
-      return fail(
-          "ifname=, script=, downscript= and vnet_hdr= cannot be given with helper=: the helper makes the "
-          "tap, names it and sets it up");
-    }
-    return parse_bridge(keys, option);
+  if (const auto netdev = keys.find("netdev")) {
+    port.netdev = *netdev;
   }
-  if (!keys.has("ifname")) {
-    return fail(
-        "ifname=, fd= or helper= is missing; for example ifname=tap0,script=no,downscript=no, or type bridge "
-        "for a tap that the bridge helper makes");
+  if (where == NetworkOption::kNet) {
+    problems.add("-net is on hub 0 by itself and has no hubport; use -netdev hubport");
   }
-  return parse_plain_tap(keys, option);
+  option.hub_port = std::move(port);
 }
 
-tl::unexpected<Error> unknown_backend(std::string_view type) {
-  static constexpr std::array<std::string_view, 2> kNames = {"tap", "bridge"};
+void unknown_backend(std::string_view type, NetworkOption option, Problems& problems) {
+  static constexpr std::array<std::string_view, 3> kNames = {"tap", "bridge", "hubport"};
   if (type.empty()) {
-    return fail("the type of the backend is missing; for example bridge,br=br0");
+    problems.add(
+        option == NetworkOption::kNic
+            ? "the backend is missing, and tapir has not the one of QEMU's default, user; for example "
+              "-nic bridge,br=br0"
+            : "the type of the backend is missing; for example bridge,br=br0");
+  } else if (type == "nic" || type == "none") {
+    problems.add(fmt::format("{0} is no backend; -net {0} is an option of its own", type));
+  } else if (is_backend_of_qemu(type)) {
+    problems.add(
+        fmt::format("tapir has not QEMU's network backend '{}'; it has tap, bridge and hubport", type));
+  } else if (const auto near = nearest(type, kNames)) {
+    problems.add(fmt::format("tapir has no network backend '{}'; did you mean '{}'?", type, *near));
+  } else {
+    problems.add(fmt::format("tapir has no network backend '{}'; it has tap, bridge and hubport", type));
   }
-  if (const auto near = nearest(type, kNames)) {
-    return fail(fmt::format("tapir has no network backend '{}'; did you mean '{}'?", type, *near));
-  }
-  return fail(fmt::format("tapir has no network backend '{}'; it has tap and bridge", type));
 }
 
 }  // namespace
 
-Result<BackendOption> parse_backend(std::string_view argument, std::span<const KeySpec> nic_keys) {
-  const std::string_view type = leading_value(argument, "type");
-  if (type != "tap" && type != "bridge") {
-    return unknown_backend(type);
-  }
-  const bool is_bridge = type == "bridge";
-  const std::span<const KeySpec> own = is_bridge ? std::span<const KeySpec>(kBridgeKeys) : kTapKeys;
-  std::vector<KeySpec> known(own.begin(), own.end());
-  known.insert(known.end(), nic_keys.begin(), nic_keys.end());
-
+BackendOption parse_backend(std::span<const KeyItem> items, NetworkOption where,
+                            std::span<const KeySpec> nic_keys, Problems& problems) {
+  const std::string_view type = last_value(items, "type");
+  const KeyGroup* const group = find_backend_keys(type);
   BackendOption option;
-  TAPIR_TRY_ASSIGN(option.keys, KeyValueList::parse(argument, known, "type"));
-  if (const auto id = option.keys.find("id")) {
-    TAPIR_TRY(check_identifier(*id));
-    option.tap.id = *id;
+  option.id = last_value(items, "id");  // even of what is refused, for those that name it
+  if (group == nullptr) {
+    unknown_backend(type, where, problems);
+    return option;
   }
-  TAPIR_TRY(is_bridge ? parse_bridge(option.keys, option) : parse_tap(option.keys, option));
+  std::vector<KeySpec> known(group->keys.begin(), group->keys.end());
+  known.insert(known.end(), nic_keys.begin(), nic_keys.end());
+  const KeyValueList keys = KeyValueList::check(items, known, problems);
+  option.tap.id = option.id;
+  if (where == NetworkOption::kNetdev && !keys.has("id")) {
+    problems.add(fmt::format("id= is missing; for example {},id=n0", type));
+  }
+  if (type == "bridge") {
+    read_bridge(keys, option, problems);
+  } else if (type == "tap") {
+    read_tap(keys, where, option, problems);
+  } else {
+    read_hub_port(keys, where, option, problems);
+  }
   return option;
 }
 

@@ -4,8 +4,9 @@
 #include <gmock/gmock.h>
 
 #include <string>
+#include <vector>
 
-#include "vmm/nic_options.h"
+#include "vmm/network_keys.h"
 
 namespace tapir::vmm {
 namespace {
@@ -14,22 +15,30 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-BackendOption parsed(const std::string& argument) {
-  auto option = parse_backend(argument);
-  EXPECT_TRUE(option) << argument << ": " << option.error().message();
-  return option ? *std::move(option) : BackendOption{};
+BackendOption parsed(const std::string& argument, NetworkOption where = NetworkOption::kNic) {
+  Problems problems;
+  BackendOption option = parse_backend(split_items(argument, "type"), where, {}, problems);
+  EXPECT_THAT(problems.sentences(), IsEmpty()) << argument;
+  return option;
 }
 
 BridgeConfig bridge(const std::string& argument) {
   const BackendOption option = parsed(argument);
   EXPECT_TRUE(option.tap.bridge) << argument;
-  EXPECT_TRUE(option.tap.ifname.empty() && !option.tap.fd) << argument;
+  EXPECT_TRUE(option.tap.ifname.empty() && option.tap.fds.empty()) << argument;
   return option.tap.bridge.value_or(BridgeConfig{});
 }
 
+std::vector<std::string> problems_of(const std::string& argument, NetworkOption where = NetworkOption::kNic) {
+  Problems problems;
+  parse_backend(split_items(argument, "type"), where, {}, problems);
+  return problems.sentences();
+}
+
+/// The one problem.
 std::string refusal(const std::string& argument) {
-  const auto option = parse_backend(argument);
-  return option ? "accepted" : option.error().message();
+  const auto problems = problems_of(argument);
+  return problems.size() == 1 ? problems.front() : std::to_string(problems.size()) + " problems";
 }
 
 TEST(BackendOptionsTest, VnetHeaderIsKeptAsGiven) {
@@ -51,7 +60,7 @@ TEST(BackendOptionsTest, InterfaceNamesFollowTheKernelsRules) {
     EXPECT_EQ(parsed("tap,ifname=" + std::string(name) + ",script=no,downscript=no").tap.ifname, name);
     EXPECT_EQ(bridge("bridge,br=" + std::string(name)).bridge, name);
   }
-  for (const char* const name : {"", ".", "..", "a/b", "a:b", "a b", "abcdefghijklmnop", "a%d"}) {
+  for (const char* const name : {".", "..", "a/b", "a:b", "a b", "abcdefghijklmnop", "a%d"}) {
     EXPECT_THAT(refusal("tap,ifname=" + std::string(name) + ",script=no,downscript=no"),
                 HasSubstr("interface"));
     EXPECT_THAT(refusal("bridge,br=" + std::string(name)), HasSubstr("interface"));
@@ -62,7 +71,7 @@ TEST(BackendOptionsTest, BridgeHasQemuDefaults) {
   const BridgeConfig config = bridge("bridge");
   EXPECT_EQ(config.bridge, "br0");
   EXPECT_EQ(config.helper, std::nullopt);
-  EXPECT_EQ(config.queues, 1U);
+  EXPECT_EQ(parsed("bridge").tap.queues, 1U);
   EXPECT_THAT(config.down_command, IsEmpty());
 }
 
@@ -70,7 +79,6 @@ TEST(BackendOptionsTest, BridgeTakesItsKeysInAnyOrder) {
   const BridgeConfig config = bridge("bridge,down-helper=/d,queues=16,helper=/h,br=virbr0,id=a");
   EXPECT_EQ(config.bridge, "virbr0");
   EXPECT_EQ(config.helper, "/h");
-  EXPECT_EQ(config.queues, 16U);
   EXPECT_THAT(config.down_command, ElementsAre("/d"));
 }
 
@@ -79,7 +87,6 @@ TEST(BackendOptionsTest, TapWithHelperIsABridge) {
   const BridgeConfig config = bridge("tap,helper=/h,br=br1,queues=2,down-helper=/d,id=a");
   EXPECT_EQ(config.bridge, "br1");
   EXPECT_EQ(config.helper, "/h");
-  EXPECT_EQ(config.queues, 2U);
   EXPECT_THAT(config.down_command, ElementsAre("/d"));
 }
 
@@ -92,7 +99,7 @@ TEST(BackendOptionsTest, BridgeInTheHelpersCommandCounts) {
   EXPECT_EQ(bridge("tap,helper=/h --br=br1 --br=br2").bridge, "br2");
   const BackendOption both = parsed("bridge,br=br5,helper=/h --br=br1");
   EXPECT_EQ(both.tap.bridge->bridge, "br1");
-  EXPECT_EQ(both.warning, "br=br5 has no effect, since the helper's own --br=br1 counts");
+  EXPECT_THAT(both.warnings, ElementsAre("br=br5 has no effect, since the helper's own --br=br1 counts"));
   EXPECT_EQ(bridge("bridge,helper=/h--br=br1").bridge, "br0");  // a path
 }
 
@@ -102,10 +109,10 @@ TEST(BackendOptionsTest, DownHelperIsSplitByQuoteRules) {
 }
 
 TEST(BackendOptionsTest, BridgeKeyOfAPlainTapIsAWarning) {
-  EXPECT_EQ(parsed("tap,fd=3,br=br1").warning, "br=br1 has no effect without helper=");
-  EXPECT_EQ(parsed("tap,ifname=t0,script=no,downscript=no,br=br1").warning,
-            "br=br1 has no effect without helper=");
-  EXPECT_EQ(parsed("tap,helper=/h,br=br1").warning, "");
+  EXPECT_THAT(parsed("tap,fd=3,br=br1").warnings, ElementsAre("br=br1 has no effect without helper="));
+  EXPECT_THAT(parsed("tap,ifname=t0,script=no,downscript=no,br=br1").warnings,
+              ElementsAre("br=br1 has no effect without helper="));
+  EXPECT_THAT(parsed("tap,helper=/h,br=br1").warnings, IsEmpty());
 }
 
 TEST(BackendOptionsTest, OneQueueOfANamedTapMayBeSpelledOut) {
@@ -113,97 +120,77 @@ TEST(BackendOptionsTest, OneQueueOfANamedTapMayBeSpelledOut) {
 }
 
 TEST(BackendOptionsTest, KeysOfANicAreLeftToTheCaller) {
-  const auto option = parse_backend("bridge,mac=zz,br=br1,model=x", nic_keys());
-  ASSERT_TRUE(option) << option.error().message();
-  EXPECT_EQ(option->keys.find("mac"), "zz");
-  EXPECT_EQ(option->tap.bridge->bridge, "br1");
-  EXPECT_EQ(refusal("bridge,mac=zz"),
+  Problems problems;
+  const auto items = split_items("bridge,mac=52:54:00:00:00:01,br=br1,model=x", "type");
+  EXPECT_EQ(parse_backend(items, NetworkOption::kNic, nic_keys(), problems).tap.bridge->bridge, "br1");
+  EXPECT_THAT(problems.sentences(), IsEmpty());
+  EXPECT_EQ(refusal("bridge,mac=52:54:00:00:00:01"),
             "unknown key 'mac'; tapir knows type, id, br, helper, queues, down-helper");
 }
 
-struct Refusal {
-  const char* argument;
-  const char* message;
-};
-
-class BackendRefusalTest : public ::testing::TestWithParam<Refusal> {};
-
-TEST_P(BackendRefusalTest, IsOneClearSentence) {
-  EXPECT_EQ(refusal(GetParam().argument), GetParam().message);
+TEST(BackendOptionsTest, ScriptsOfATapThatIsOpenedHaveDefaults) {
+  const TapConfig tap = parsed("tap,ifname=t0").tap;
+  EXPECT_EQ(tap.up_script, (ScriptConfig{std::string(default_up_script()), false}));
+  EXPECT_EQ(tap.down_script, (ScriptConfig{std::string(default_down_script()), false}));
+  for (const char* const none : {"tap,script=no,downscript=no", "tap,script=,downscript="}) {
+    EXPECT_EQ(parsed(none).tap.up_script, (ScriptConfig{"", true}));
+    EXPECT_EQ(parsed(none).tap.down_script, (ScriptConfig{"", true}));
+  }
+  EXPECT_EQ(parsed("tap,script=/up,downscript=/down").tap.up_script, (ScriptConfig{"/up", true}));
+  EXPECT_EQ(parsed("tap,script=/up,downscript=/down").tap.down_script, (ScriptConfig{"/down", true}));
 }
 
-constexpr const char* kFdRule =
-    "ifname=, script=, downscript=, vnet_hdr=, helper= and queues= cannot be given with fd=: they were "
-    "settled "
-    "when the descriptor was opened";
-constexpr const char* kHelperRule =
-    "ifname=, script=, downscript= and vnet_hdr= cannot be given with helper=: the helper makes the tap, "
-    "names "
-    "it and sets it up";
-constexpr const char* kScriptRule =
-    "interface scripts are not supported yet; set the interface up beforehand and add "
-    "script=no,downscript=no";
-constexpr const char* kDownRule =
-    "down-helper= undoes what a bridge helper did; it is possible with helper= and with type bridge only";
+TEST(BackendOptionsTest, OtherTapsHaveNoScriptsUnlessGiven) {
+  for (const char* const argument : {"tap,fd=3", "tap,helper=/h", "bridge", "tap,dev=/dev/tap5"}) {
+    EXPECT_EQ(parsed(argument).tap.up_script, ScriptConfig()) << argument;
+    EXPECT_EQ(parsed(argument).tap.down_script, ScriptConfig()) << argument;
+  }
+  EXPECT_EQ(parsed("tap,dev=/dev/tap5,script=/up").tap.up_script, (ScriptConfig{"/up", true}));
+}
 
-INSTANTIATE_TEST_SUITE_P(
-    Tap, BackendRefusalTest,
-    ::testing::Values(
-        Refusal{"tap,id=1a,fd=3",
-                "id=1a: an id begins with a letter and goes on with letters, digits, '-', '.' and '_'"},
-        Refusal{"tap,id=,fd=3",
-                "id=: an id begins with a letter and goes on with letters, digits, '-', '.' and '_'"},
-        Refusal{
-            "tap",
-            "ifname=, fd= or helper= is missing; for example ifname=tap0,script=no,downscript=no, or type "
-            "bridge for a tap that the bridge helper makes"},
-        Refusal{"tap,fd=3,ifname=t0", kFdRule}, Refusal{"tap,fd=3,script=no", kFdRule},
-        Refusal{"tap,fd=3,downscript=no", kFdRule}, Refusal{"tap,fd=3,vnet_hdr=on", kFdRule},
-        Refusal{"tap,fd=3,helper=/h", kFdRule}, Refusal{"tap,fd=3,queues=1", kFdRule},
-        Refusal{"tap,fd=3,down-helper=/d", kDownRule},
-        Refusal{"tap,fd=x", "fd=x: a file descriptor is a number, for example fd=3 with 3<>/dev/tap5"},
-        Refusal{"tap,fd=-1", "fd=-1: a file descriptor is a number, for example fd=3 with 3<>/dev/tap5"},
-        Refusal{"tap,fd=2147483648",
-                "fd=2147483648: a file descriptor is a number, for example fd=3 with 3<>/dev/tap5"},
-        Refusal{"tap,ifname=t0", kScriptRule}, Refusal{"tap,ifname=t0,downscript=no", kScriptRule},
-        Refusal{"tap,ifname=t0,script=/etc/qemu-ifup,downscript=no", kScriptRule},
-        Refusal{"tap,ifname=t0,script=no",
-                "interface shutdown scripts are not supported yet; set the interface up beforehand and add "
-                "script=no,downscript=no"},
-        Refusal{"tap,ifname=t0,script=no,downscript=no,vnet_hdr=2",
-                "vnet_hdr=2: the value must be on or off"},
-        Refusal{"tap,ifname=t0,script=no,downscript=no,queues=2",
-                "queues=2: only a bridge helper makes a tap with more than one queue as yet; leave queues= "
-                "out, or use -netdev bridge"},
-        Refusal{"tap,ifname=t0,script=no,downscript=no,down-helper=/d", kDownRule},
-        Refusal{"tap,ifnam=t0", "unknown key 'ifnam'; did you mean 'ifname'?"}));
+TEST(BackendOptionsTest, DeviceMayHaveAPathOfAnyLength) {
+  const std::string path = "/dev/" + std::string(3000, 'x');
+  EXPECT_EQ(parsed("tap,dev=" + path).tap.device, path);
+  EXPECT_EQ(parsed("tap").tap.device, kTunDevice);
+}
 
-INSTANTIATE_TEST_SUITE_P(
-    Helper, BackendRefusalTest,
-    ::testing::Values(
-        Refusal{"tap,helper=/h,ifname=t0", kHelperRule}, Refusal{"tap,helper=/h,script=no", kHelperRule},
-        Refusal{"tap,helper=/h,downscript=no", kHelperRule},
-        Refusal{"tap,helper=/h,vnet_hdr=on", kHelperRule},
-        Refusal{"tap,helper=",
-                "helper= is empty; give a path or a command, for example "
-                "helper=/usr/lib/qemu/qemu-bridge-helper"},
-        Refusal{"bridge,helper=/h 'x", "command '/h 'x' has a ' without its other half"},
-        Refusal{"bridge,queues=0", "queues=0: a tap has 1 to 16 queues here; for example queues=2"},
-        Refusal{"bridge,queues=17", "queues=17: a tap has 1 to 16 queues here; for example queues=2"},
-        Refusal{"tap,helper=/h,queues=two",
-                "queues=two: a tap has 1 to 16 queues here; for example queues=2"},
-        Refusal{"bridge,br=br0/x",
-                "interface name 'br0/x' has a '/' in it, which is not possible; choose another"},
-        Refusal{"bridge,helper=/h --br=a/b",
-                "interface name 'a/b' has a '/' in it, which is not possible; choose another"},
-        Refusal{"bridge,down-helper=", "down-helper=: command '' names no program"},
-        Refusal{"bridge,down-helper=/d \"x",
-                "down-helper=: command '/d \"x' has a \" without its other half"},
-        Refusal{"bridge,down-helper", "'down-helper' needs a value: down-helper=VALUE"},
-        Refusal{"bridge,ifname=t0",
-                "unknown key 'ifname'; tapir knows type, id, br, helper, queues, down-helper"},
-        Refusal{"bridge,vnet_hdr=on",
-                "unknown key 'vnet_hdr'; tapir knows type, id, br, helper, queues, down-helper"}));
+TEST(BackendOptionsTest, DescriptorsAreOneForEachQueue) {
+  EXPECT_THAT(parsed("tap,fd=3").tap.fds, ElementsAre(3));
+  EXPECT_THAT(parsed("tap,fds=7:3:5").tap.fds, ElementsAre(7, 3, 5));
+  EXPECT_EQ(parsed("tap,fds=7:3:5").tap.queues, 3U);
+}
+
+TEST(BackendOptionsTest, SendBufferIsSetOnRequestOnly) {
+  EXPECT_EQ(parsed("tap,fd=3").tap.sndbuf, std::nullopt);
+  EXPECT_EQ(parsed("tap,fd=3,sndbuf=1.5k").tap.sndbuf, 1536U);
+  EXPECT_EQ(parsed("tap,fd=3,sndbuf=0").tap.sndbuf, 2147483647U);  // without limit
+  EXPECT_EQ(parsed("tap,fd=3,sndbuf=1T").tap.sndbuf, 2147483647U);
+}
+
+TEST(BackendOptionsTest, HubPortHasItsHubAndPerhapsABackend) {
+  const auto port = parsed("hubport,hubid=-7,netdev=a,id=p").hub_port;
+  ASSERT_TRUE(port);
+  EXPECT_EQ(port->hub_id, -7);
+  EXPECT_EQ(port->netdev, "a");
+  EXPECT_EQ(parsed("hubport,hubid=1").hub_port->netdev, std::nullopt);
+  EXPECT_FALSE(parsed("tap,fd=3").hub_port);
+}
+
+TEST(BackendOptionsTest, EveryProblemOfAnArgumentIsTold) {
+  EXPECT_THAT(
+      problems_of("tap,id=1a,foo=2,fd=x,ifname=a/b,vnet_hdr=maybe", NetworkOption::kNetdev),
+      ElementsAre(HasSubstr("id=1a"), HasSubstr("unknown key 'foo'"), HasSubstr("fd=x"),
+                  HasSubstr("ifname=a/b"), HasSubstr("vnet_hdr=maybe"),
+                  "ifname= and vnet_hdr= cannot be given with fd=: that was settled when the descriptor was "
+                  "opened; leave one of them out"));
+}
+
+TEST(BackendOptionsTest, OnlyNetdevNeedsAnId) {
+  EXPECT_THAT(problems_of("bridge", NetworkOption::kNetdev),
+              ElementsAre("id= is missing; for example bridge,id=n0"));
+  EXPECT_THAT(problems_of("bridge", NetworkOption::kNet), IsEmpty());
+  EXPECT_THAT(problems_of("bridge", NetworkOption::kNic), IsEmpty());
+}
 
 }  // namespace
 }  // namespace tapir::vmm

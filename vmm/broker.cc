@@ -168,13 +168,13 @@ std::optional<std::string> reap(pid_t pid) {
 Result<std::unique_ptr<Broker>> Broker::start() {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) < 0) {
-    return fail_errno("socketpair for the broker of down-helper=");
+    return fail_errno("socketpair for the broker of down-scripts");
   }
   UniqueFd ours(ends[0]);
   UniqueFd of_broker(ends[1]);
   const pid_t pid = ::fork();
   if (pid < 0) {
-    return fail_errno("cannot fork the broker of down-helper=");
+    return fail_errno("cannot fork the broker of down-scripts");
   }
   if (pid == 0) {
     serve(of_broker.get());
@@ -187,7 +187,7 @@ Result<std::unique_ptr<Broker>> Broker::start() {
     size = ::recv(broker->socket_.get(), &ready, 1, 0);
   } while (size < 0 && errno == EINTR);
   if (size != 1) {
-    return fail("the broker of down-helper= could not be set up; the host lacks descriptors or /dev/null");
+    return fail("the broker of down-scripts could not be set up; the host lacks descriptors or /dev/null");
   }
   return broker;
 }
@@ -215,7 +215,7 @@ Status Broker::seal() {
 
 Status Broker::send(std::string_view message) const {
   if (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) {
-    return fail_errno(fmt::format("the broker of down-helper= (process {}) cannot be reached", pid_));
+    return fail_errno(fmt::format("the broker of down-scripts (process {}) cannot be reached", pid_));
   }
   return {};
 }
@@ -227,14 +227,12 @@ void Broker::finish() {
   ::shutdown(socket_.get(), SHUT_WR);
   // Each command has its time, and as much again may pass before a killed one is gone.
   if (!wait_readable(socket_.get(), Clock::now() + std::chrono::seconds(1) + 2 * commands_ * kCommandLimit)) {
-    log(LogLevel::kWarning,
-        fmt::format("the broker (process {}) still runs the commands of down-helper=", pid_));
+    log(LogLevel::kWarning, fmt::format("the broker (process {}) still runs down-scripts", pid_));
   } else if (const auto end = reap(pid_)) {
     log(LogLevel::kWarning,
-        fmt::format(
-            "the broker {} before the commands of down-helper= were done; the rules of these taps may "
-            "be left",
-            *end));
+        fmt::format("the broker {} before all down-scripts were done; the rules of these taps may "
+                    "be left",
+                    *end));
   }
   socket_.reset();
 }

@@ -252,7 +252,7 @@ TEST_F(BrokerTest, ABrokerThatWasKilledIsToldOf) {
   ::testing::internal::CaptureStderr();
   broker->finish();
   EXPECT_EQ(::testing::internal::GetCapturedStderr(),
-            "tapir: warning: the broker was killed by SIGKILL before the commands of down-helper= were done; "
+            "tapir: warning: the broker was killed by SIGKILL before all down-scripts were done; "
             "the rules of these taps may be left\n");
   EXPECT_THAT(recorded(), IsEmpty());
 }

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "net/base/result.h"
 #include "net/base/unique_fd.h"
 #include "net/frame_port.h"
+#include "net/hub.h"
 #include "net/mac_address.h"
 #include "virtio/io_thread.h"
 #include "vmm/broker.h"
@@ -15,11 +18,21 @@
 
 namespace tapir::vmm {
 
-/// The host's side of a NIC: its tap, served by an I/O thread of its own.
+/// A hub with the taps on it.
+struct HostHub {
+  std::unique_ptr<net::Hub> hub;
+  std::vector<net::FramePort> nic_ports;        ///< until a NIC takes them
+  std::optional<net::MacAddress> required_mac;  ///< of a macvtap among the taps
+  std::vector<UniqueFd> unused_queues;          ///< detached queues of the taps
+};
+
+/// The host's side of a NIC: its tap or its port of a hub, served by an I/O thread of its own.
 struct HostNic {
   NicConfig config;
   net::MacAddress mac;
-  net::FramePort port;                  ///< the tap, until `io` takes it
+  std::string ifname;                   ///< of its tap, empty if it has none of its own
+  net::FramePort port;                  ///< until `io` takes it
+  net::Hub* hub = nullptr;              ///< that `port` belongs to, if it does to one
   std::vector<UniqueFd> unused_queues;  ///< detached queues of the same tap
   std::unique_ptr<virtio::IoThread> io;
 };
@@ -30,15 +43,16 @@ struct HostNic {
 ///     …                                                                  // everything else that can fail
 ///     TAPIR_TRY(network.start());
 ///
-/// However the object or the process ends after open(), the down-helpers of its taps run: at a normal end
-/// while the taps are still there, because the broker goes before them. Control thread.
+/// However the object or the process ends after open(), the down-scripts and down-helpers of its taps run: at
+/// a normal end while the taps are still there, because the broker goes before them. Control thread.
 struct HostNetwork {
-  /// Forks the broker (when there is a down-helper), settles every address, starts bridge helpers and opens
-  /// taps. Error: begins with the option at fault.
+  /// Forks the broker (when there is something to do at the end), settles every address, starts bridge
+  /// helpers, opens taps and runs their scripts. Error: begins with the option at fault.
   [[nodiscard]] static Result<HostNetwork> open(const MachineConfig& config);
-  /// Starts the I/O threads.
+  /// Starts the threads of NICs and hubs.
   [[nodiscard]] Status start();
 
+  std::vector<HostHub> hubs;  ///< those of the configuration, then one for each NIC that has no peer
   std::vector<HostNic> nics;
   std::unique_ptr<Broker> broker;  ///< null when there is nothing to do at the end; after what it outlives
 };

@@ -51,14 +51,14 @@ class HostNetworkTest : public ::testing::Test {
   static NicConfig bridge_nic(const std::string& helper) {
     NicConfig nic;
     nic.option = "-net nic";
-    nic.backend.option = "-net bridge,br=br7";
-    nic.backend.bridge = BridgeConfig{"br7", helper, 1, {}};
+    nic.backend.emplace().option = "-net bridge,br=br7";
+    nic.backend->bridge = BridgeConfig{"br7", helper, {}};
     return nic;
   }
   /// The same with a down-helper, which writes down its arguments and whether the tap is there.
   NicConfig nic_with_down_helper(const std::string& helper) const {
     NicConfig nic = bridge_nic(helper);
-    nic.backend.bridge->down_command = {down_helper_, "a b"};
+    nic.backend->bridge->down_command = {down_helper_, "a b"};
     return nic;
   }
   std::vector<std::string> down_helper_runs() const {
@@ -121,7 +121,7 @@ TEST_F(HostNetworkTest, HelperOfTapirIsToldTheAddressThatTheNicHas) {
 
 TEST_F(HostNetworkTest, FurtherQueuesAreKeptDetached) {
   NicConfig nic = bridge_nic(helpers_.fake("tapir+queues"));
-  nic.backend.bridge->queues = 3;
+  nic.backend->queues = 3;
   const auto network = HostNetwork::open(machine({nic}));
   ASSERT_TRUE(network) << network.error().message();
   ASSERT_EQ(network->nics[0].unused_queues.size(), 2U);
@@ -136,16 +136,16 @@ TEST_F(HostNetworkTest, ErrorsBeginWithTheOptionAtFault) {
               AllOf(StartsWith("-net bridge,br=br7: bridge 'br7': the helper '"),
                     HasSubstr("exited with status 1"), HasSubstr("ask root")));
   NicConfig nic;
-  nic.backend.option = "-netdev tap,id=n0,ifname=lo";
-  nic.backend.ifname = "lo";
+  nic.backend.emplace().option = "-netdev tap,id=n0,ifname=lo";
+  nic.backend->ifname = "lo";
   EXPECT_THAT(refusal(machine({nic})), StartsWith("-netdev tap,id=n0,ifname=lo: interface 'lo' is no tap"));
 }
 
 TEST_F(HostNetworkTest, TapsByNameAndDescriptorNeedNoHelper) {
   ASSERT_TRUE(net::testing::make_persistent_tap("t0"));
   NicConfig by_name;
-  by_name.backend.ifname = "t0";
-  by_name.backend.vnet_header = false;
+  by_name.backend.emplace().ifname = "t0";
+  by_name.backend->vnet_header = false;
   UniqueFd fd(::open("/dev/net/tun", O_RDWR));
   ifreq request{};
   std::string("t1").copy(request.ifr_name, IFNAMSIZ - 1);
@@ -153,7 +153,7 @@ TEST_F(HostNetworkTest, TapsByNameAndDescriptorNeedNoHelper) {
   ASSERT_EQ(::ioctl(fd.get(), TUNSETIFF, &request), 0);
   ASSERT_TRUE(net::testing::set_link_up("t1", true));
   NicConfig by_descriptor;
-  by_descriptor.backend.fd = fd.release();
+  by_descriptor.backend.emplace().fds = {fd.release()};
   auto network = HostNetwork::open(machine({by_name, by_descriptor}));
   ASSERT_TRUE(network) << network.error().message();
   EXPECT_FALSE(network->nics[0].port.features.vnet_header);
@@ -183,10 +183,68 @@ TEST_F(HostNetworkTest, DownHelpersOfTapsRunWhenALaterNicFails) {
 
 TEST_F(HostNetworkTest, DownHelperThatCannotBeKeptForTheEndIsAnError) {
   NicConfig nic = nic_with_down_helper(helpers_.fake("tap"));
-  nic.backend.bridge->down_command.emplace_back(Broker::kMaxCommandBytes, 'x');
+  nic.backend->bridge->down_command.emplace_back(Broker::kMaxCommandBytes, 'x');
   EXPECT_THAT(refusal(machine({nic})),
               AllOf(StartsWith("-net bridge,br=br7: "), HasSubstr("65536 is the most")));
   EXPECT_THAT(down_helper_runs(), IsEmpty());
+}
+
+/// NICs and taps on one hub.
+MachineConfig machine_with_hub(const std::vector<std::string>& taps, unsigned nics) {
+  MachineConfig config;
+  config.name = "web1";
+  HubConfig& hub = config.hubs.emplace_back();
+  for (const std::string& name : taps) {
+    TapConfig& tap = hub.taps.emplace_back();
+    tap.option = "-net tap,ifname=" + name;
+    tap.ifname = name;
+  }
+  for (unsigned i = 0; i < nics; ++i) {
+    config.nics.emplace_back().hub = 0;
+  }
+  return config;
+}
+
+TEST_F(HostNetworkTest, OneNicOnAHubHasTheOffloadsOfItsTaps) {
+  auto network = HostNetwork::open(machine_with_hub({"t0", "t1"}, 1));
+  ASSERT_TRUE(network) << network.error().message();
+  ASSERT_EQ(network->hubs.size(), 1U);
+  EXPECT_EQ(network->nics[0].hub, network->hubs[0].hub.get());
+  EXPECT_NE(network->nics[0].port.features.offloads, 0U);
+  EXPECT_EQ(network->nics[0].port.features.mtu, 1500);
+  EXPECT_EQ(network->nics[0].ifname, "");
+  EXPECT_TRUE(network->start());
+}
+
+TEST_F(HostNetworkTest, NicsOnAHubHaveAPortEach) {
+  auto network = HostNetwork::open(machine_with_hub({"t0"}, 2));
+  ASSERT_TRUE(network) << network.error().message();
+  EXPECT_EQ(network->nics[0].hub, network->nics[1].hub);
+  EXPECT_NE(network->nics[0].port.fd.get(), network->nics[1].port.fd.get());
+  EXPECT_EQ(network->nics[0].port.features.offloads, 0U);
+  EXPECT_TRUE(network->start());
+}
+
+TEST_F(HostNetworkTest, ErrorsOfTapsOnHubsBeginWithTheirOption) {
+  EXPECT_THAT(refusal(machine_with_hub({"t0", "lo"}, 1)),
+              StartsWith("-net tap,ifname=lo: interface 'lo' is no tap"));
+}
+
+TEST_F(HostNetworkTest, DownHelpersOfTapsOnHubsRun) {
+  MachineConfig config = machine_with_hub({"t0"}, 2);
+  config.hubs[0].taps.push_back(*nic_with_down_helper(helpers_.fake("tap")).backend);
+  EXPECT_EQ(refusal(config), "no error");
+  EXPECT_THAT(down_helper_runs(), ElementsAre("a b|--br=br7|--ifname=tap0|3 there"));
+}
+
+TEST_F(HostNetworkTest, ANicWithoutPeerStartsAllTheSame) {
+  MachineConfig config;
+  config.nics.resize(2);
+  auto network = HostNetwork::open(config);
+  ASSERT_TRUE(network) << network.error().message();
+  EXPECT_NE(network->nics[0].hub, network->nics[1].hub);
+  EXPECT_FALSE(network->nics[0].port.features.vnet_header);
+  EXPECT_TRUE(network->start());
 }
 
 TEST_F(HostNetworkTest, RandomAddressesArePrinted) {

@@ -4,12 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 
 #include "net/base/parse.h"
 
 namespace tapir::vmm {
 namespace {
+
+using Form = KeyItem::Form;
 
 /// Takes a value off the front of `text`, with the comma that ends it; ",," becomes one comma of the value.
 std::string take_value(std::string_view& text) {
@@ -33,55 +34,141 @@ const KeySpec* find_key(std::span<const KeySpec> keys, std::string_view name) {
   return found == keys.end() ? nullptr : &*found;
 }
 
-tl::unexpected<Error> unknown_key(std::span<const KeySpec> keys, std::string_view name) {
+std::string unknown_key(std::span<const KeySpec> keys, std::string_view name) {
   std::vector<std::string_view> names;
-  std::string known;
   for (const KeySpec& key : keys) {
-    names.push_back(key.name);
-    known.append(known.empty() ? "" : ", ").append(key.name);
+    if (!key.hidden()) {
+      names.push_back(key.name);
+    }
   }
   if (const auto near = nearest(name, names)) {
-    return fail(fmt::format("unknown key '{}'; did you mean '{}'?", name, *near));
+    return fmt::format("unknown key '{}'; did you mean '{}'?", name, *near);
   }
-  return fail(fmt::format("unknown key '{}'; tapir knows {}", name, known));
+  // A long list would hide what it is about; of such there is a help.
+  static constexpr std::size_t kFew = 16;
+  if (names.size() > kFew) {
+    return fmt::format("unknown key '{}'; help in its place lists those that tapir knows", name);
+  }
+  return fmt::format("unknown key '{}'; tapir knows {}", name, fmt::join(names, ", "));
+}
+
+/// The problem of a JSON value that has not its key's type, or nothing.
+std::string wrong_json_type(const KeySpec& key, Form form) {
+  const bool number = key.type == KeySpec::Type::kNumber || key.type == KeySpec::Type::kQueueSize ||
+                      key.type == KeySpec::Type::kSize;
+  const Form wanted = key.is_flag() ? Form::kBoolean : number ? Form::kInteger : Form::kString;
+  const bool address = key.type == KeySpec::Type::kPciAddress && form == Form::kInteger;
+  if (form == wanted || address) {
+    return {};
+  }
+  return fmt::format("'{}' wants {}", key.name,
+                     wanted == Form::kBoolean   ? "a JSON boolean, true or false"
+                     : wanted == Form::kInteger ? "a JSON number without fraction"
+                                                : "a JSON string");
+}
+
+/// In JSON, QEMU's devfn: eight functions for each slot.
+std::string pci_address_text(std::string_view number) {
+  const std::int64_t devfn = number_value(number);
+  return fmt::format("{}{:x}.{:x}", devfn < 0 ? "-" : "", (devfn < 0 ? -devfn : devfn) / 8,
+                     (devfn < 0 ? -devfn : devfn) % 8);
+}
+
+bool is_json(Form form) {
+  return form != Form::kValue && form != Form::kBare;
 }
 
 }  // namespace
 
-Result<KeyValueList> KeyValueList::parse(std::string_view text, std::span<const KeySpec> keys,
-                                         std::string_view implied) {
-  KeyValueList list;
+std::vector<KeyItem> split_items(std::string_view text, std::string_view implied) {
+  std::vector<KeyItem> items;
   for (bool first = true; !text.empty(); first = false) {
     const std::size_t end = text.find_first_of("=,");
     const std::string_view name = text.substr(0, end);
     if (end != std::string_view::npos && text[end] == '=') {
       text.remove_prefix(end + 1);
-      if (find_key(keys, name) == nullptr) {
-        return unknown_key(keys, name);
-      }
-      list.entries_.push_back({std::string(name), take_value(text)});
-      continue;
+      items.push_back({std::string(name), take_value(text), Form::kValue});
+    } else if (first && !implied.empty()) {
+      items.push_back({std::string(implied), take_value(text), Form::kValue});
+    } else {
+      text.remove_prefix(std::min(text.size(), name.size() + 1));
+      items.push_back({std::string(name), {}, Form::kBare});
     }
-    if (first && !implied.empty()) {
-      list.entries_.push_back({std::string(implied), take_value(text)});
-      continue;
+  }
+  return items;
+}
+
+std::string_view last_value(std::span<const KeyItem> items, std::string_view key) {
+  const auto found = std::find_if(items.rbegin(), items.rend(), [&](const KeyItem& item) {
+    return item.key == key && item.form != Form::kBare;
+  });
+  return found == items.rend() ? std::string_view() : found->value;
+}
+
+bool asks_for_help(std::span<const KeyItem> items) {
+  return std::any_of(items.begin(), items.end(), [](const KeyItem& item) {
+    return item.form == Form::kBare && (item.key == "help" || item.key == "?");
+  });
+}
+
+void KeyValueList::take(const KeyItem& item, std::span<const KeySpec> keys, Problems& problems) {
+  const KeySpec* key = find_key(keys, item.key);
+  std::string value = item.value;
+  if (item.form == Form::kBare) {
+    if (item.key.empty()) {
+      problems.add("there is nothing between two commas");
+      return;
     }
-    if (name.empty()) {
-      return fail("there is nothing between two commas");
+    value = "on";
+    if (key == nullptr && item.key.starts_with("no")) {
+      key = find_key(keys, std::string_view(item.key).substr(2));
+      value = "off";
     }
-    const KeySpec* key = find_key(keys, name);
-    const bool negated = key == nullptr && name.substr(0, 2) == "no";
-    if (negated) {
-      key = find_key(keys, name.substr(2));
+    if (key != nullptr && !key->is_flag()) {
+      problems.add(
+          fmt::format("'{0}' needs a value: {0}={1}", key->name, key->value.empty() ? "VALUE" : key->value));
+      entries_.push_back({std::string(key->name), {}, false});
+      return;
     }
-    if (key == nullptr) {
-      return unknown_key(keys, name);
+  }
+  if (key == nullptr) {
+    problems.add(unknown_key(keys, item.key));
+    return;
+  }
+  Entry entry{std::string(key->name), std::move(value), false};
+  if (is_json(item.form)) {
+    if (const std::string wrong = wrong_json_type(*key, item.form); !wrong.empty()) {
+      problems.add(wrong);
+      entries_.push_back(std::move(entry));
+      return;
     }
-    if (key->kind != KeySpec::Kind::kFlag) {
-      return fail(fmt::format("'{0}' needs a value: {0}=VALUE", key->name));
+    if (key->type == KeySpec::Type::kPciAddress && item.form == Form::kInteger) {
+      entry.value = pci_address_text(entry.value);
     }
-    list.entries_.push_back({std::string(key->name), negated ? "off" : "on"});
-    text.remove_prefix(std::min(text.size(), name.size() + 1));
+  }
+  if (key->type == KeySpec::Type::kIdentifier && key->name == "id" && has(key->name)) {
+    problems.add(fmt::format("id={}: an id is given before; give one", entry.value));
+  }
+  entry.right = problems.add_error_of(check_value(*key, entry.value));
+  entries_.push_back(std::move(entry));
+}
+
+KeyValueList KeyValueList::check(std::span<const KeyItem> items, std::span<const KeySpec> keys,
+                                 Problems& problems) {
+  KeyValueList list;
+  for (const KeyItem& item : items) {
+    list.take(item, keys, problems);
+  }
+  return list;
+}
+
+Result<KeyValueList> KeyValueList::parse(std::string_view text, std::span<const KeySpec> keys,
+                                         std::string_view implied) {
+  Problems problems;
+  const std::vector<KeyItem> items = split_items(text, implied);
+  KeyValueList list = check(items, keys, problems);
+  if (!problems.empty()) {
+    return fail(problems.sentences().front());
   }
   return list;
 }
@@ -89,43 +176,19 @@ Result<KeyValueList> KeyValueList::parse(std::string_view text, std::span<const 
 std::optional<std::string_view> KeyValueList::find(std::string_view key) const {
   const auto found =
       std::find_if(entries_.rbegin(), entries_.rend(), [&](const Entry& entry) { return entry.key == key; });
-  if (found == entries_.rend()) {
+  if (found == entries_.rend() || !found->right) {
     return std::nullopt;
   }
   return found->value;
 }
 
-Result<std::optional<bool>> KeyValueList::find_flag(std::string_view key) const {
+std::optional<bool> KeyValueList::flag(std::string_view key) const {
   const auto value = find(key);
-  if (!value) {
-    return std::optional<bool>();
-  }
-  const auto flag = parse_bool(*value);
-  if (!flag) {
-    return fail(fmt::format("{}={}: the value must be on or off", key, *value));
-  }
-  return std::optional<bool>(flag);
+  return value ? parse_bool(*value) : std::nullopt;
 }
 
-std::string_view leading_value(std::string_view argument, std::string_view key) {
-  const std::string_view first = argument.substr(0, argument.find(','));
-  const std::size_t equals = first.find('=');
-  if (equals == std::string_view::npos) {
-    return first;
-  }
-  return first.substr(0, equals) == key ? first.substr(equals + 1) : std::string_view();
-}
-
-Status check_identifier(std::string_view id) {
-  const auto letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
-  const auto inner = [&](char c) {
-    return letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
-  };
-  if (id.empty() || !letter(id.front()) || !std::all_of(id.begin(), id.end(), inner)) {
-    return fail(fmt::format(
-        "id={}: an id begins with a letter and goes on with letters, digits, '-', '.' and '_'", id));
-  }
-  return {};
+bool KeyValueList::has(std::string_view key) const {
+  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.key == key; });
 }
 
 }  // namespace tapir::vmm

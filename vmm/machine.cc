@@ -64,10 +64,13 @@ Status Machine::add_platform_devices() {
 
 Status Machine::add_nics() {
   const NicParts parts{vm_, *routing_, lines_, doorbell_, host_.memory, memory_bus_, pci_host_};
+  std::vector<HostNic>& hosts = host_.network.nics;
+  TAPIR_TRY_ASSIGN(const std::vector<unsigned> slots, assign_pci_slots(hosts, pci_host_));
   unsigned mmio_devices = 0;
-  for (HostNic& nic : host_.network.nics) {
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    HostNic& nic = hosts[i];
     if (nic.config.model == NicModel::kVirtioNetPci) {
-      TAPIR_TRY_ASSIGN(nics_.emplace_back(), PciNic::create(nic, parts));
+      TAPIR_TRY_ASSIGN(nics_.emplace_back(), PciNic::create(nic, slots[i], parts));
     } else {
       TAPIR_TRY_ASSIGN(nics_.emplace_back(), MmioNic::create(nic, parts, mmio_devices++));
     }

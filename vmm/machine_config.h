@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "net/mac_address.h"
+#include "vmm/network_config.h"
 
 namespace tapir::vmm {
 
@@ -15,42 +15,19 @@ struct SerialConfig {
   enum class Kind : std::uint8_t { kStdio, kFile, kNull, kNone };
   Kind kind = Kind::kStdio;
   std::string path;  ///< of kFile
-};
 
-/// A tap that a bridge helper makes: `-netdev bridge` or `-netdev tap,helper=`.
-struct BridgeConfig {
-  std::string bridge = "br0";
-  std::optional<std::string> helper;      ///< a path or a command, as given; unset: tapir's own
-  unsigned queues = 1;                    ///< 1 to 16
-  std::vector<std::string> down_command;  ///< of down-helper=, split into words; empty: none
-};
-
-/// A backend, which is always a tap: exactly one of `ifname`, `fd` and `bridge` is given.
-struct TapConfig {
-  std::string option;  ///< "-netdev tap,id=n0,fd=3": as given, for messages
-  std::string id;
-  std::string ifname;
-  std::optional<int> fd;
-  std::optional<BridgeConfig> bridge;
-  std::optional<bool> vnet_header;  ///< unset: on when the tap has it
-};
-
-enum class NicModel : std::uint8_t { kVirtioNetPci, kVirtioNetDevice };
-
-/// A NIC and the backend that it is paired with.
-struct NicConfig {
-  std::string option;  ///< as given, for messages
-  std::string id;
-  NicModel model = NicModel::kVirtioNetPci;
-  std::optional<net::MacAddress> mac;  ///< unset: see design, a hash when the VM has a name, else random
-  TapConfig backend;
+  friend bool operator==(const SerialConfig&, const SerialConfig&) = default;
 };
 
 /// `-cpu host,+feature,-feature`: names as in /proc/cpuinfo.
 struct CpuConfig {
   std::vector<std::string> enable;
   std::vector<std::string> disable;
+
+  friend bool operator==(const CpuConfig&, const CpuConfig&) = default;
 };
+
+inline constexpr std::uint64_t kDefaultMemoryBytes = std::uint64_t{128} << 20U;  ///< QEMU's
 
 /// One guest, complete and consistent: what Options become once they are checked. Immutable while it runs.
 struct MachineConfig {
@@ -63,7 +40,11 @@ struct MachineConfig {
   CpuConfig cpu;
   SerialConfig serial;
   bool reboot = true;  ///< false under -no-reboot: a reset ends the run
+  std::vector<HubConfig> hubs;
   std::vector<NicConfig> nics;
+  bool log_network = false;  ///< of `-d net`: one line for each NIC at the start
+
+  friend bool operator==(const MachineConfig&, const MachineConfig&) = default;
 };
 
 }  // namespace tapir::vmm

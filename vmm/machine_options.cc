@@ -61,7 +61,7 @@ Status apply_feature(CpuConfig& cpu, std::string_view item) {
 }  // namespace
 
 Status apply_memory(MachineConfig& machine, std::string_view argument) {
-  static constexpr std::array<KeySpec, 1> kKeys = {{{"size", KeySpec::Kind::kValue}}};
+  static constexpr std::array<KeySpec, 1> kKeys = {{{.name = "size"}}};
   TAPIR_TRY_ASSIGN(const KeyValueList list, KeyValueList::parse(argument, kKeys, "size"));
   const std::string_view text = list.find("size").value_or("");
   const auto bytes = parse_size(text, 'M');
@@ -80,7 +80,7 @@ Status apply_memory(MachineConfig& machine, std::string_view argument) {
 }
 
 Status apply_cpus(MachineConfig& machine, std::string_view argument) {
-  static constexpr std::array<KeySpec, 1> kKeys = {{{"cpus", KeySpec::Kind::kValue}}};
+  static constexpr std::array<KeySpec, 1> kKeys = {{{.name = "cpus"}}};
   TAPIR_TRY_ASSIGN(const KeyValueList list, KeyValueList::parse(argument, kKeys, "cpus"));
   const auto cpus = parse_unsigned(list.find("cpus").value_or(""), platform::kMaxCpus);
   if (!cpus || *cpus == 0) {
@@ -109,7 +109,7 @@ Status apply_cpu_model(MachineConfig& machine, std::string_view argument) {
 }
 
 Status apply_name(MachineConfig& machine, std::string_view argument) {
-  static constexpr std::array<KeySpec, 1> kKeys = {{{"guest", KeySpec::Kind::kValue}}};
+  static constexpr std::array<KeySpec, 1> kKeys = {{{.name = "guest"}}};
   TAPIR_TRY_ASSIGN(const KeyValueList list, KeyValueList::parse(argument, kKeys, "guest"));
   const std::string_view name = list.find("guest").value_or("");
   if (name.empty()) {
@@ -141,9 +141,18 @@ Status apply_serial(MachineConfig& machine, std::string_view argument) {
   return {};
 }
 
+Status apply_log(MachineConfig& machine, std::string_view argument) {
+  for (const std::string_view item : split_words(argument, ',')) {
+    if (item != "net") {
+      return fail(fmt::format("tapir has no log of '{}'; it has net, and -d help lists them", item));
+    }
+  }
+  machine.log_network = true;
+  return {};
+}
+
 Status check_machine_type(std::string_view argument) {
-  static constexpr std::array<KeySpec, 2> kKeys = {
-      {{"type", KeySpec::Kind::kValue}, {"accel", KeySpec::Kind::kValue}}};
+  static constexpr std::array<KeySpec, 2> kKeys = {{{.name = "type"}, {.name = "accel"}}};
   TAPIR_TRY_ASSIGN(const KeyValueList list, KeyValueList::parse(argument, kKeys, "type"));
   const std::string_view type = list.find("type").value_or("q35");
   if (type != "q35" && type != "pc" && type != "microvm") {

@@ -27,6 +27,8 @@ inline constexpr std::uint64_t kMaxMemoryBytes = std::uint64_t{1} << 46U;
 [[nodiscard]] Status apply_name(MachineConfig& machine, std::string_view argument);
 /// `stdio`, `mon:stdio` (the same), `none`, `null` or `file:PATH`.
 [[nodiscard]] Status apply_serial(MachineConfig& machine, std::string_view argument);
+/// `net`: one line for each NIC at the start.
+[[nodiscard]] Status apply_log(MachineConfig& machine, std::string_view argument);
 /// `[type=]q35|pc|microvm[,accel=kvm]`: nothing to set, for tapir has one machine.
 [[nodiscard]] Status check_machine_type(std::string_view argument);
 

@@ -2,11 +2,12 @@
 #include <cstdio>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "net/base/log.h"
 #include "net/base/standard_descriptors.h"
+#include "vmm/canonical_options.h"
 #include "vmm/exit_status.h"
-#include "vmm/option_table.h"
 #include "vmm/options.h"
 #include "vmm/run.h"
 
@@ -24,9 +25,19 @@ int fail(const tapir::Error& error) {
   return static_cast<int>(tapir::vmm::ExitStatus::kCannotRun);
 }
 
+int fail(const std::vector<std::string>& problems) {
+  for (const std::string& problem : problems) {
+    tapir::log(LogLevel::kError, problem);
+  }
+  return static_cast<int>(tapir::vmm::ExitStatus::kCannotRun);
+}
+
 int run(const tapir::vmm::RunOptions& options) {
   for (const std::string& warning : options.warnings) {
     tapir::log(LogLevel::kWarning, warning);
+  }
+  if (options.dry_run) {
+    return print("tapir " + tapir::vmm::shell_text(tapir::vmm::command_line_of(options.machine)) + "\n");
   }
   const auto status = tapir::vmm::run_guest(options.machine);
   return status ? *status : fail(status.error());
@@ -43,11 +54,8 @@ int main(int argc, char** argv) {
   if (!options) {
     return fail(options.error());
   }
-  if (std::holds_alternative<tapir::vmm::HelpRequest>(*options)) {
-    return print(tapir::vmm::help_text());
-  }
-  if (std::holds_alternative<tapir::vmm::VersionRequest>(*options)) {
-    return print(tapir::vmm::version_text());
+  if (const auto* const request = std::get_if<tapir::vmm::PrintRequest>(&*options)) {
+    return print(request->text);
   }
   return run(std::get<tapir::vmm::RunOptions>(*options));
 }

@@ -53,11 +53,17 @@ class Nic {
   std::unique_ptr<virtio::NetDevice> device_;
 };
 
-/// `-device virtio-net-pci`, in the first free slot, with an MSI-X vector for each virtqueue and one for the
-/// configuration.
+/// The slot of each NIC on PCI bus 0, and 0 for those that are not on it: where addr= says, and the first
+/// free ones, in order, for the others. Error: a slot is wanted twice, or there are too few.
+[[nodiscard]] Result<std::vector<unsigned>> assign_pci_slots(const std::vector<HostNic>& nics,
+                                                             const PciHost& host);
+
+/// `-device virtio-net-pci`, with an MSI-X vector for each virtqueue and one for the configuration unless
+/// vectors= says otherwise.
 class PciNic final : public Nic {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<Nic>> create(HostNic& host, const NicParts& parts);
+  [[nodiscard]] static Result<std::unique_ptr<Nic>> create(HostNic& host, unsigned slot,
+                                                           const NicParts& parts);
 
  private:
   using Nic::Nic;

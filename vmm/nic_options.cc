@@ -5,137 +5,212 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "net/base/parse.h"
+#include "vmm/network_keys.h"
 
 namespace tapir::vmm {
 namespace {
 
-using Kind = KeySpec::Kind;
-
-constexpr std::array<KeySpec, 4> kDeviceKeys = {
-    {{"driver", Kind::kValue}, {"netdev", Kind::kValue}, {"mac", Kind::kValue}, {"id", Kind::kValue}}};
-constexpr std::array<KeySpec, 5> kNetNicKeys = {{{"type", Kind::kValue},
-                                                 {"netdev", Kind::kValue},
-                                                 {"model", Kind::kValue},
-                                                 {"macaddr", Kind::kValue},
-                                                 {"id", Kind::kValue}}};
-constexpr std::array<KeySpec, 2> kNicKeys = {{{"model", Kind::kValue}, {"mac", Kind::kValue}}};
-
 struct ModelName {
   std::string_view name;
   NicModel model;
+  std::string_view help;
 };
-constexpr std::array<ModelName, 5> kModels = {{{"virtio-net-pci", NicModel::kVirtioNetPci},
-                                               {"virtio-net-device", NicModel::kVirtioNetDevice},
-                                               {"virtio-net", NicModel::kVirtioNetPci},
-                                               {"virtio-net-pci-non-transitional", NicModel::kVirtioNetPci},
-                                               {"virtio", NicModel::kVirtioNetPci}}};
+constexpr std::array<ModelName, 5> kModels = {
+    {{"virtio-net-pci", NicModel::kVirtioNetPci, "on the PCI bus"},
+     {"virtio-net-device", NicModel::kVirtioNetDevice, "on virtio-mmio"},
+     {"virtio-net", NicModel::kVirtioNetPci, "the same as virtio-net-pci"},
+     {"virtio-net-pci-non-transitional", NicModel::kVirtioNetPci, "the same as virtio-net-pci"},
+     {"virtio", NicModel::kVirtioNetPci, "the same as virtio-net-pci"}}};
 constexpr std::size_t kDeviceModels = 4;  ///< "virtio" is a model of -net nic, not a driver of -device
 
-std::optional<NicModel> find_model(std::string_view name, std::size_t models) {
-  for (std::size_t i = 0; i < models; ++i) {
-    if (kModels[i].name == name) {
-      return kModels[i].model;
-    }
-  }
-  return std::nullopt;
+/// The most MSI-X vectors that a function can have (PCI Local Bus 3.0, 6.8.2.3 Message Control for MSI-X).
+constexpr std::int64_t kMaxVectors = 2048;
+constexpr std::int64_t kVectorsNotGiven = 0xFFFF'FFFF;  ///< QEMU's word for it
+constexpr std::int64_t kMinMtu = 68;                    ///< virtio 1.3, 5.1.4.1 Device Requirements
+
+const ModelName* find_model(std::string_view name, std::size_t models) {
+  const auto* const end = kModels.begin() + models;
+  const auto* const found =
+      std::find_if(kModels.begin(), end, [&](const ModelName& model) { return model.name == name; });
+  return found == end ? nullptr : found;
 }
 
-tl::unexpected<Error> unknown_device(std::string_view driver) {
+std::string unknown_device(std::string_view driver) {
+  if (driver.empty()) {
+    return "the device is missing; for example virtio-net-pci,netdev=n0";
+  }
   std::array<std::string_view, kDeviceModels> names;
   std::transform(kModels.begin(), kModels.begin() + kDeviceModels, names.begin(),
                  [](const ModelName& model) { return model.name; });
   if (const auto near = nearest(driver, names)) {
-    return fail(fmt::format("tapir has no device '{}'; did you mean '{}'?", driver, *near));
+    return fmt::format("tapir has no device '{}'; did you mean '{}'?", driver, *near);
   }
-  return fail(fmt::format("tapir has no device '{}'; it has virtio-net-pci and virtio-net-device", driver));
+  return fmt::format("tapir has no device '{}'; it has virtio-net-pci and virtio-net-device", driver);
 }
 
 /// The key `model` of -net nic and -nic.
-Result<NicModel> parse_model(const KeyValueList& keys) {
+NicModel read_model(const KeyValueList& keys, Problems& problems) {
   const std::string_view name = keys.find("model").value_or("virtio");
-  const auto model = find_model(name, kModels.size());
-  if (!model) {
-    return fail(fmt::format("tapir has no NIC model '{}'; use model=virtio", name));
+  const ModelName* const model = find_model(name, kModels.size());
+  if (model == nullptr) {
+    problems.add(fmt::format("model={}: tapir has no such NIC; use model=virtio", name));
+    return NicModel::kVirtioNetPci;
   }
-  return *model;
+  return model->model;
 }
 
-Result<std::optional<net::MacAddress>> parse_mac(const KeyValueList& keys, std::string_view key) {
+void read_vectors(const KeyValueList& keys, NicConfig& nic, Problems& problems) {
+  const auto text = keys.find("vectors");
+  if (!text || number_value(*text) == kVectorsNotGiven) {
+    return;
+  }
+  const std::int64_t vectors = number_value(*text);
+  if (vectors > kMaxVectors) {
+    problems.add(
+        fmt::format("vectors={}: {} is the most that PCI has; leave vectors= out", *text, kMaxVectors));
+  }
+  nic.vectors = static_cast<std::uint32_t>(vectors);
+}
+
+void read_place(const KeyValueList& keys, NicConfig& nic, Problems& problems) {
+  if (const auto address = keys.find("addr")) {
+    nic.address = pci_address_value(*address);
+  }
+  read_vectors(keys, nic, problems);
+}
+
+void read_link(const KeyValueList& keys, NicConfig& nic, Problems& problems) {
+  if (const auto mtu = keys.find("host_mtu")) {
+    const std::int64_t value = number_value(*mtu);
+    if (value != 0 && value < kMinMtu) {
+      problems.add(
+          fmt::format("host_mtu={}: an MTU is {} to 65535; for example host_mtu=1400", *mtu, kMinMtu));
+    }
+    nic.host_mtu = static_cast<std::uint16_t>(value);
+  }
+  if (const auto speed = keys.find("speed"); speed && number_value(*speed) >= 0) {
+    nic.speed = static_cast<std::uint32_t>(number_value(*speed));
+  }
+  if (const auto duplex = keys.find("duplex")) {
+    nic.duplex = *duplex == "half" ? NicConfig::Duplex::kHalf : NicConfig::Duplex::kFull;
+  }
+}
+
+void read_properties(const KeyValueList& keys, NicConfig& nic, Problems& problems) {
+  for (const KeySpec& key : device_keys(true)) {
+    if (key.feature != 0 && keys.flag(key.name) == false) {
+      nic.features_off |= key.feature;
+    }
+  }
+  if (const auto size = keys.find("rx_queue_size")) {
+    nic.rx_queue_size = static_cast<std::uint16_t>(number_value(*size));
+  }
+  if (const auto size = keys.find("tx_queue_size")) {
+    nic.tx_queue_size = static_cast<std::uint16_t>(number_value(*size));
+  }
+  if (const auto index = keys.find("bootindex"); index && number_value(*index) >= 0) {
+    nic.bootindex = static_cast<std::int32_t>(number_value(*index));
+  }
+  read_link(keys, nic, problems);
+  read_place(keys, nic, problems);
+}
+
+std::optional<net::MacAddress> read_mac(const KeyValueList& keys, std::string_view key) {
   const auto text = keys.find(key);
-  if (!text) {
-    return std::optional<net::MacAddress>();
-  }
-  const auto mac = net::MacAddress::parse(*text);
-  if (!mac) {
-    return fail(fmt::format(
-        "{}={} is not an Ethernet address; it has six hexadecimal bytes, for example 52:54:00:12:34:56", key,
-        *text));
-  }
-  if (mac->is_multicast()) {
-    return fail(
-        fmt::format("{}={} is a multicast address (odd first byte), which a NIC cannot have; for example "
-                    "52:54:00:12:34:56 is one",
-                    key, *text));
-  }
-  if (mac->is_zero()) {
-    return std::optional<net::MacAddress>();  // QEMU: the same as not given
-  }
-  return mac;
+  return text ? mac_value(*text) : std::nullopt;
 }
 
-Status parse_id(const KeyValueList& keys, NicConfig& nic) {
-  if (const auto id = keys.find("id")) {
-    TAPIR_TRY(check_identifier(*id));
-    nic.id = *id;
+/// Keys of PCI on a device that is not there.
+void forbid_pci_keys(const KeyValueList& keys, Problems& problems) {
+  for (const std::string_view key : {"addr", "vectors"}) {
+    if (keys.has(key)) {
+      problems.add(
+          fmt::format("{0}= is of PCI, and virtio-net-device is not on it; leave {0}= out, or use "
+                      "model=virtio",
+                      key));
+    }
   }
-  return {};
+}
+
+std::string list_models(std::size_t models) {
+  std::string text;
+  for (const ModelName& model : std::span(kModels).first(models)) {
+    text.append(fmt::format("{:<34}{}\n", model.name, model.help));
+  }
+  return text;
 }
 
 }  // namespace
 
-Result<NicOption> parse_device(std::string_view argument) {
-  const std::string_view driver = leading_value(argument, "driver");
-  const auto model = find_model(driver, kDeviceModels);
-  if (!model) {
-    return unknown_device(driver);
-  }
-  TAPIR_TRY_ASSIGN(const KeyValueList keys, KeyValueList::parse(argument, kDeviceKeys, "driver"));
+NicOption parse_device(std::span<const KeyItem> items, Problems& problems) {
+  const std::string_view driver = last_value(items, "driver");
+  const ModelName* const model = find_model(driver, kDeviceModels);
   NicOption option;
-  option.nic.model = *model;
-  TAPIR_TRY(parse_id(keys, option.nic));
-  const auto netdev = keys.find("netdev");
-  if (!netdev) {
-    return fail(
-        "netdev= is missing; for example -netdev bridge,id=n0,br=br0 -device virtio-net-pci,netdev=n0");
+  if (model == nullptr) {
+    problems.add(unknown_device(driver));
+    return option;
   }
-  option.netdev = *netdev;
-  TAPIR_TRY_ASSIGN(option.nic.mac, parse_mac(keys, "mac"));
-  return option;
-}
-
-Result<NicOption> parse_net_nic(std::string_view argument) {
-  TAPIR_TRY_ASSIGN(const KeyValueList keys, KeyValueList::parse(argument, kNetNicKeys, "type"));
-  NicOption option;
-  TAPIR_TRY_ASSIGN(option.nic.model, parse_model(keys));
-  TAPIR_TRY(parse_id(keys, option.nic));
+  const bool pci = model->model == NicModel::kVirtioNetPci;
+  const KeyValueList keys = KeyValueList::check(items, device_keys(pci), problems);
+  option.nic.model = model->model;
+  option.nic.id = keys.find("id").value_or("");
   if (const auto netdev = keys.find("netdev")) {
     option.netdev = *netdev;
   }
-  TAPIR_TRY_ASSIGN(option.nic.mac, parse_mac(keys, "macaddr"));
+  option.nic.mac = read_mac(keys, "mac");
+  read_properties(keys, option.nic, problems);
   return option;
 }
 
-std::span<const KeySpec> nic_keys() {
-  return kNicKeys;
+NicOption parse_net_nic(std::span<const KeyItem> items, Problems& problems) {
+  const KeyValueList keys = KeyValueList::check(items, net_nic_keys(), problems);
+  NicOption option;
+  option.nic.model = read_model(keys, problems);
+  option.nic.id = keys.find("id").value_or("");
+  if (const auto netdev = keys.find("netdev")) {
+    option.netdev = *netdev;
+  }
+  option.nic.mac = read_mac(keys, "macaddr");
+  if (option.nic.model == NicModel::kVirtioNetPci) {
+    read_place(keys, option.nic, problems);
+  } else {
+    forbid_pci_keys(keys, problems);
+  }
+  return option;
 }
 
-Result<NicConfig> parse_nic(const KeyValueList& keys) {
+NicConfig parse_nic(std::span<const KeyItem> items, Problems& problems) {
+  std::vector<KeyItem> own;
+  std::copy_if(items.begin(), items.end(), std::back_inserter(own), [](const KeyItem& item) {
+    return std::any_of(nic_keys().begin(), nic_keys().end(),
+                       [&](const KeySpec& key) { return key.name == item.key; });
+  });
+  Problems told_with_the_backend;
+  const KeyValueList keys = KeyValueList::check(own, nic_keys(), told_with_the_backend);
   NicConfig nic;
-  TAPIR_TRY_ASSIGN(nic.model, parse_model(keys));
-  TAPIR_TRY_ASSIGN(nic.mac, parse_mac(keys, "mac"));
+  nic.model = read_model(keys, problems);
+  nic.mac = read_mac(keys, "mac");
   return nic;
+}
+
+std::string device_list() {
+  return list_models(kDeviceModels);
+}
+
+std::string model_list() {
+  return list_models(kModels.size());
+}
+
+bool is_device(std::string_view driver) {
+  return find_model(driver, kDeviceModels) != nullptr;
+}
+
+bool is_pci_device(std::string_view driver) {
+  const ModelName* const model = find_model(driver, kDeviceModels);
+  return model != nullptr && model->model == NicModel::kVirtioNetPci;
 }
 
 }  // namespace tapir::vmm

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/option_table.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <array>
+#include <iterator>
 
-#include "net/base/version.h"
 #include "vmm/machine_options.h"
 
 namespace tapir::vmm {
@@ -14,125 +11,161 @@ namespace {
 
 using Group = OptionSpec::Group;
 
-Status apply_kernel(OptionState& state, std::string_view argument) {
+void apply_kernel(OptionState& state, std::string_view argument, Problems&) {
   state.machine.kernel_path = argument;
-  return {};
 }
 
-Status apply_initrd(OptionState& state, std::string_view argument) {
+void apply_initrd(OptionState& state, std::string_view argument, Problems&) {
   state.machine.initrd_path = argument;
-  return {};
 }
 
-Status apply_append(OptionState& state, std::string_view argument) {
+void apply_append(OptionState& state, std::string_view argument, Problems&) {
   state.machine.command_line = argument;
-  return {};
 }
 
-Status apply_one_serial(OptionState& state, std::string_view argument) {
+void apply_one_serial(OptionState& state, std::string_view argument, Problems& problems) {
   if (state.serial_given) {
-    return fail("tapir has one serial port; give -serial once");
+    problems.add("tapir has one serial port; give -serial once");
   }
   state.serial_given = true;
-  return apply_serial(state.machine, argument);
+  problems.add_error_of(apply_serial(state.machine, argument));
 }
 
-Status apply_no_reboot(OptionState& state, std::string_view) {
+void apply_no_reboot(OptionState& state, std::string_view, Problems&) {
   state.machine.reboot = false;
-  return {};
 }
 
-Status accept(OptionState&, std::string_view) {
-  return {};
+void apply_dry_run(OptionState& state, std::string_view, Problems&) {
+  state.dry_run = true;
 }
 
-Status accept_none_only(OptionState&, std::string_view argument) {
+void accept(OptionState&, std::string_view, Problems&) {}
+
+void accept_none_only(OptionState&, std::string_view argument, Problems& problems) {
   if (argument != "none") {
-    return fail("tapir has no such thing; only none is accepted");
+    problems.add("tapir has no such thing; only none is accepted");
   }
-  return {};
 }
 
-Status accept_kvm_only(OptionState&, std::string_view argument) {
+void accept_kvm_only(OptionState&, std::string_view argument, Problems& problems) {
   if (argument != "kvm") {
-    return fail("tapir runs on KVM only; use -accel kvm or leave it out");
+    problems.add("tapir runs on KVM only; use -accel kvm or leave it out");
   }
-  return {};
+}
+
+void check_machine(OptionState&, std::string_view argument, Problems& problems) {
+  problems.add_error_of(check_machine_type(argument));
 }
 
 /// Lets a function that takes part of the state stand in the table.
-template <auto kMember, auto kFunction>
-Status apply_to(OptionState& state, std::string_view argument) {
-  return kFunction(state.*kMember, argument);
+template <auto kFunction>
+void apply_machine(OptionState& state, std::string_view argument, Problems& problems) {
+  problems.add_error_of(kFunction(state.machine, argument));
 }
 
 template <auto kMethod>
-Status apply_network(OptionState& state, std::string_view argument) {
-  return (state.network.*kMethod)(argument);
+void apply_network(OptionState& state, std::string_view argument, Problems& problems) {
+  (state.network.*kMethod)(argument, problems);
 }
 
-constexpr auto kMachine = &OptionState::machine;
-
 constexpr OptionSpec kTable[] = {
-    {"kernel", "FILE", "the guest's kernel: a bzImage (vmlinuz) or an\nuncompressed ELF vmlinux; needed",
+    {"kernel", "FILE", "the guest's kernel, a bzImage (vmlinuz) or an uncompressed ELF vmlinux; needed",
+     "A bzImage is a 64-bit one of boot protocol 2.12 or later, which is Linux 3.8. A vmlinux is started by "
+     "its "
+     "PVH note, or else at its entry in 64-bit mode.",
      "/boot/vmlinuz", Group::kBoot, apply_kernel},
-    {"initrd", "FILE", "initial RAM disk", "/boot/initrd.img", Group::kBoot, apply_initrd},
-    {"append", "TEXT", "the kernel's command line", "console=ttyS0", Group::kBoot, apply_append},
-    {"no-reboot", "", "end when the guest resets, instead of starting again", "", Group::kBoot,
-     apply_no_reboot},
+    {"initrd", "FILE", "initial RAM disk",
+     "Both files are opened at the start and read again, through the same descriptors, each time the guest "
+     "resets.",
+     "/boot/initrd.img", Group::kBoot, apply_initrd},
+    {"append", "TEXT", "the kernel's command line", "", "console=ttyS0", Group::kBoot, apply_append},
+    {"no-reboot", "", "end when the guest resets, instead of starting it again", "The status is then 0.", "",
+     Group::kBoot, apply_no_reboot},
 
-    {"m", "[size=]N[M|G]", "memory in mebibytes, or with a suffix; 128 if not given", "256", Group::kMachine,
-     apply_to<kMachine, apply_memory>},
-    {"smp", "[cpus=]N", "number of CPUs, 1 to 64; 1 if not given", "2", Group::kMachine,
-     apply_to<kMachine, apply_cpus>},
-    {"cpu", "host[,+NAME|,-NAME]", "the host's CPU, with features (as in /proc/cpuinfo)\nadded or left out",
-     "host,-avx512f", Group::kMachine, apply_to<kMachine, apply_cpu_model>},
+    {"m", "[size=]N[K|M|G|T]", "memory in mebibytes, or with a suffix; 128 if not given",
+     "At least 2M. A fraction is allowed before a suffix, as in 1.5G.", "256", Group::kMachine,
+     apply_machine<apply_memory>},
+    {"smp", "[cpus=]N", "number of CPUs, 1 to 64; 1 if not given", "", "2", Group::kMachine,
+     apply_machine<apply_cpus>},
+    {"cpu", "host[,+NAME|,-NAME|,NAME=on|off]...",
+     "the host's CPU, with features (as in /proc/cpuinfo) added or left out",
+     "Without this option the guest has the host's CPU too. What needs a feature that is left out goes with "
+     "it: "
+     "without avx there is no avx2.",
+     "host,-avx512f", Group::kMachine, apply_machine<apply_cpu_model>},
     {"name", "[guest=]NAME",
-     "name of the guest; with one, its default MAC addresses\nstay the same from run to run", "web1",
-     Group::kMachine, apply_to<kMachine, apply_name>},
+     "name of the guest; with one, its default MAC addresses stay the same from run to run",
+     "See MAC ADDRESSES below.", "web1", Group::kMachine, apply_machine<apply_name>},
 
     {"serial", "stdio|none|null|file:PATH",
-     "where COM1 (ttyS0) goes; stdio if not given.\nOn a terminal Ctrl-A x ends the guest", "stdio",
-     Group::kConsole, apply_one_serial},
-    {"nographic", "", "no window: always so in tapir", "", Group::kConsole, accept},
+     "where the serial port COM1 (ttyS0) goes; stdio if not given. On a terminal Ctrl-A x ends the guest",
+     "stdio is standard input and output; null takes all and gives nothing; file: writes to a file, which is "
+     "emptied when the guest starts and not when it cannot; with none the guest has no serial port. "
+     "mon:stdio is "
+     "the same as stdio. On a terminal Ctrl-A h lists the keys, and Ctrl-A twice sends one Ctrl-A; from a "
+     "file or "
+     "pipe every byte goes to the guest. Output never holds the guest up: what its reader does not take in "
+     "time, "
+     "or a full disk refuses, is dropped, and a warning at the end says how much it was.",
+     "stdio", Group::kConsole, apply_one_serial},
+    {"nographic", "", "no window: always so in tapir", "", "", Group::kConsole, accept},
 
-    {"netdev", "bridge,id=ID[,KEY=VALUE]... | tap,id=ID,KEY=VALUE...",
-     "a backend, which is a tap of the host.\n"
-     "bridge: the bridge helper makes one; keys br=NAME (br0\n"
-     "if not given), helper=COMMAND, queues=N and\n"
-     "down-helper=COMMAND, which runs at the end.\n"
-     "tap: one that is there, ifname=NAME[,vnet_hdr=on|off],\n"
-     "script=no,downscript=no or fd=N; or helper=COMMAND\n"
-     "with the keys of bridge",
+    {"netdev", "bridge|tap|hubport,id=ID[,KEY=VALUE]...",
+     "a backend, for the NIC of a -device; -netdev help lists them and their keys",
+     "It may be JSON: '{\"type\":\"bridge\",\"id\":\"n0\"}', where numbers are numbers, and on and off are "
+     "true "
+     "and false.",
      "bridge,id=n0,br=br0", Group::kNetwork, apply_network<&NetworkOptions::add_netdev>},
-    {"device", "virtio-net-pci|virtio-net-device,netdev=ID[,mac=MAC][,id=ID]",
-     "a network card joined to the netdev, on PCI or on\nvirtio-mmio", "virtio-net-pci,netdev=n0",
-     Group::kNetwork, apply_network<&NetworkOptions::add_device>},
-    {"net", "bridge,... | tap,... | nic[,model=virtio][,macaddr=MAC] | none",
-     "the older form: one backend and one -net nic make a\npair", "bridge", Group::kNetwork,
-     apply_network<&NetworkOptions::add_net>},
-    {"nic", "bridge|tap[,KEY=VALUE]...[,model=virtio][,mac=MAC] | none",
-     "a backend and its card in one option. none: no card,\nas without network options", "bridge,br=br0",
-     Group::kNetwork, apply_network<&NetworkOptions::add_nic>},
+    {"device", "virtio-net-pci|virtio-net-device[,netdev=ID][,KEY=VALUE]...",
+     "a NIC, joined to the netdev; -device virtio-net-pci,help lists its keys",
+     "Each backend has one NIC. virtio-net and virtio-net-pci-non-transitional are the same as "
+     "virtio-net-pci. It "
+     "may be JSON as well.",
+     "virtio-net-pci,netdev=n0", Group::kNetwork, apply_network<&NetworkOptions::add_device>},
+    {"nic", "bridge|tap|hubport[,KEY=VALUE]...[,model=virtio][,mac=MAC] | none",
+     "a backend and its NIC in one option. none: no NIC, as without network options",
+     "It has the keys of -netdev, of which id is not needed.", "bridge,br=br0", Group::kNetwork,
+     apply_network<&NetworkOptions::add_nic>},
+    {"net", "bridge|tap[,KEY=VALUE]... | nic[,KEY=VALUE]... | none",
+     "the older form: all such backends and NICs are on one hub",
+     "One NIC and one backend are joined directly and have every offload, where QEMU puts a hub between them "
+     "that takes the offloads away. Three and more share a hub, which sends each frame to all the others, "
+     "with "
+     "those offloads only that every port has.",
+     "bridge", Group::kNetwork, apply_network<&NetworkOptions::add_net>},
 
-    {"nodefaults", "", "tapir adds no default devices", "", Group::kCompatibility, accept},
-    {"no-user-config", "", "tapir reads no configuration file", "", Group::kCompatibility, accept},
-    {"enable-kvm", "", "tapir always uses KVM", "", Group::kCompatibility, accept},
-    {"accel", "kvm", "the same", "kvm", Group::kCompatibility, accept_kvm_only},
-    {"machine", "q35|pc|microvm[,accel=kvm]", "tapir has one machine", "q35", Group::kCompatibility,
-     [](OptionState&, std::string_view argument) { return check_machine_type(argument); }},
-    {"M", "q35|pc|microvm[,accel=kvm]", "the same as -machine", "q35", Group::kCompatibility,
-     [](OptionState&, std::string_view argument) { return check_machine_type(argument); }},
-    {"display", "none", "tapir has no display", "none", Group::kCompatibility, accept_none_only},
-    {"vga", "none", "nor a graphics card", "none", Group::kCompatibility, accept_none_only},
-    {"monitor", "none", "nor a monitor", "none", Group::kCompatibility, accept_none_only},
-    {"parallel", "none", "nor a parallel port", "none", Group::kCompatibility, accept_none_only},
+    {"nodefaults", "", "tapir adds no default devices", "", "", Group::kCompatibility, accept},
+    {"no-user-config", "", "tapir reads no configuration file", "", "", Group::kCompatibility, accept},
+    {"enable-kvm", "", "tapir always uses KVM", "", "", Group::kCompatibility, accept},
+    {"accel", "kvm", "tapir always uses KVM", "", "kvm", Group::kCompatibility, accept_kvm_only},
+    {"machine", "[type=]q35|pc|microvm[,accel=kvm]", "tapir has one machine", "", "q35",
+     Group::kCompatibility, check_machine},
+    {"M", "[type=]q35|pc|microvm[,accel=kvm]", "the same as -machine", "", "q35", Group::kCompatibility,
+     check_machine},
+    {"display", "none", "tapir has no display", "", "none", Group::kCompatibility, accept_none_only},
+    {"vga", "none", "tapir has no graphics card", "", "none", Group::kCompatibility, accept_none_only},
+    {"monitor", "none", "tapir has no monitor", "", "none", Group::kCompatibility, accept_none_only},
+    {"parallel", "none", "tapir has no parallel port", "", "none", Group::kCompatibility, accept_none_only},
 
-    {"help", "", "print this and exit (also -h)", "", Group::kInformation, nullptr},
-    {"version", "", "print the version and exit", "", Group::kInformation, nullptr},
+    {"d", "net", "tell more on standard error. net: a line for each NIC at the start",
+     "It is the line of info network in QEMU's monitor.", "net", Group::kInformation,
+     apply_machine<apply_log>},
+    {"dry-run", "", "check the command line, print what it comes to, and exit",
+     "Nothing of the host is opened. What is printed is one line for a shell, in one form for all lines with "
+     "the "
+     "same meaning: -netdev and -device for all of the network, and only what differs from the defaults.",
+     "", Group::kInformation, apply_dry_run},
+    {"help", "", "print this and exit (also -h)", "", "", Group::kInformation, nullptr},
+    {"version", "", "print the version and exit", "", "", Group::kInformation, nullptr},
 };
 
-constexpr std::string_view group_title(Group group) {
+}  // namespace
+
+std::span<const OptionSpec> option_table() {
+  return kTable;
+}
+
+std::string_view group_title(Group group) {
   switch (group) {
     case Group::kBoot:
       return "What to boot";
@@ -150,76 +183,11 @@ constexpr std::string_view group_title(Group group) {
   return {};
 }
 
-void append_option(std::string& text, const OptionSpec& option) {
-  static constexpr std::size_t kHelpColumn = 24;
-  std::string line = fmt::format("  -{}", option.name);
-  if (!option.argument.empty()) {
-    line.append(" ").append(option.argument);
-  }
-  if (line.size() + 2 > kHelpColumn) {
-    text.append(line).append("\n");
-    line.clear();
-  }
-  std::string_view help = option.help;
-  while (!help.empty()) {
-    const std::size_t end = std::min(help.find('\n'), help.size());
-    text.append(fmt::format("{:<{}}{}\n", line, kHelpColumn, help.substr(0, end)));
-    line.clear();
-    help.remove_prefix(std::min(end + 1, help.size()));
-  }
-}
-
-}  // namespace
-
-std::span<const OptionSpec> option_table() {
-  return kTable;
-}
-
 const OptionSpec* find_option(std::string_view name) {
   const std::string_view wanted = name == "h" ? "help" : name;
   const auto* const found = std::find_if(std::begin(kTable), std::end(kTable),
                                          [&](const OptionSpec& option) { return option.name == wanted; });
   return found == std::end(kTable) ? nullptr : found;
-}
-
-std::string help_text() {
-  std::string text =
-      "tapir boots a Linux guest on KVM and connects it to the host's network.\n"
-      "Its options are QEMU's; one dash or two make no difference.\n"
-      "\n"
-      "  tapir -kernel FILE [options]\n";
-  const OptionSpec* previous = nullptr;
-  for (const OptionSpec& option : kTable) {
-    if (previous == nullptr || previous->group != option.group) {
-      text.append(fmt::format("\n{}:\n", group_title(option.group)));
-    }
-    append_option(text, option);
-    previous = &option;
-  }
-  text.append(
-      "\n"
-      "A guest on the host's bridge br0, on this terminal (Ctrl-A x ends it):\n"
-      "  tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m 256 \\\n"
-      "    -net bridge -net nic,model=virtio\n"
-      "The bridge helper makes its tap, where root allows that: man tapir.\n"
-      "\n"
-      "The same on a tap of your own. As root, once:\n"
-      "  ip tuntap add tap0 mode tap user YOU && ip link set tap0 up\n"
-      "and then as YOU:\n"
-      "  tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m 256 \\\n"
-      "    -netdev tap,id=n0,ifname=tap0,script=no,downscript=no \\\n"
-      "    -device virtio-net-pci,netdev=n0\n"
-      "\n"
-      "A guest without network:\n"
-      "  tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m 256\n"
-      "\n"
-      "Exit status: 0 powered off, 1 could not run, 4 panic, 6 triple fault,\n"
-      "8 KVM error, 128+N ended by signal N. The whole story: man tapir\n");
-  return text;
-}
-
-std::string version_text() {
-  return fmt::format("tapir {}\n", kVersion);
 }
 
 }  // namespace tapir::vmm

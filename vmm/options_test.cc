@@ -7,16 +7,21 @@
 #include <string>
 #include <vector>
 
+#include "vmm/option_help.h"
+
 namespace tapir::vmm {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr std::uint64_t kMiB = 1U << 20U;
 
 /// A command line split at its blanks.
-Result<Options> parse(const std::string& line) {
+tl::expected<Options, std::vector<std::string>> parse(const std::string& line) {
   std::vector<std::string> words = {"tapir"};
   std::istringstream stream(line);
   for (std::string word; stream >> word;) {
@@ -32,7 +37,7 @@ Result<Options> parse(const std::string& line) {
 
 RunOptions run_options(const std::string& line) {
   auto options = parse(line);
-  EXPECT_TRUE(options) << options.error().message();
+  EXPECT_TRUE(options) << options.error().front();
   if (!options || !std::holds_alternative<RunOptions>(*options)) {
     ADD_FAILURE() << line << " does not run a guest";
     return {};
@@ -44,9 +49,20 @@ MachineConfig machine(const std::string& line) {
   return run_options(line).machine;
 }
 
-std::string refusal(const std::string& line) {
+std::vector<std::string> problems(const std::string& line) {
   const auto options = parse(line);
-  return options ? "accepted" : options.error().message();
+  return options ? std::vector<std::string>{"accepted"} : options.error();
+}
+
+/// The first problem.
+std::string refusal(const std::string& line) {
+  return problems(line).front();
+}
+
+std::string printed(const std::string& line) {
+  const auto options = parse(line);
+  const auto* const request = options ? std::get_if<PrintRequest>(&*options) : nullptr;
+  return request != nullptr ? request->text : "nothing";
 }
 
 TEST(OptionsTest, KernelAloneGivesTheDefaults) {
@@ -75,7 +91,7 @@ TEST(OptionsTest, ReadsAWholeLine) {
   ASSERT_EQ(config.nics.size(), 1U);
   EXPECT_EQ(config.nics[0].model, NicModel::kVirtioNetPci);
   EXPECT_EQ(config.nics[0].mac->to_string(), "52:54:00:12:34:56");
-  EXPECT_EQ(config.nics[0].backend.ifname, "t0");
+  EXPECT_EQ(config.nics[0].backend->ifname, "t0");
 }
 
 TEST(OptionsTest, OneDashOrTwoMakeNoDifference) {
@@ -94,14 +110,10 @@ TEST(OptionsTest, ArgumentMayBeginWithADash) {
 
 TEST(OptionsTest, HelpAndVersionNeedNoKernel) {
   for (const char* const line : {"-help", "--help", "-h", "--h", "-m 64 -help"}) {
-    const auto options = parse(line);
-    ASSERT_TRUE(options) << line;
-    EXPECT_TRUE(std::holds_alternative<HelpRequest>(*options)) << line;
+    EXPECT_EQ(printed(line), help_text()) << line;
   }
   for (const char* const line : {"-version", "--version"}) {
-    const auto options = parse(line);
-    ASSERT_TRUE(options) << line;
-    EXPECT_TRUE(std::holds_alternative<VersionRequest>(*options)) << line;
+    EXPECT_EQ(printed(line), version_text()) << line;
   }
 }
 
@@ -160,6 +172,51 @@ TEST(OptionsTest, BackendWithoutNicIsAWarning) {
                   "-device virtio-net-pci,netdev=n0"));
 }
 
+TEST(OptionsTest, EveryProblemOfALineIsTold) {
+  EXPECT_THAT(
+      problems(
+          "-m 0 -kernl vmlinuz -smp 65 -netdev tap,id=a,fd=x -device virtio-net-pci,netdev=b -serial tty"),
+      ElementsAre(HasSubstr("-m 0: "), HasSubstr("-kernl: "), HasSubstr("-smp 65: "),
+                  HasSubstr("-netdev tap,id=a,fd=x: "), HasSubstr("-serial tty: "),
+                  HasSubstr("-device virtio-net-pci,netdev=b: ")));
+}
+
+TEST(OptionsTest, MissingKernelIsToldBesideOtherProblems) {
+  EXPECT_THAT(problems("-m 0"), ElementsAre(HasSubstr("-m 0: "), HasSubstr("-kernel is missing")));
+  EXPECT_THAT(problems("vmlinuz"), ElementsAre(HasSubstr("'vmlinuz' does not belong to an option")));
+}
+
+TEST(OptionsTest, ListsAreAskedForByHelpOrAQuestionMark) {
+  EXPECT_THAT(printed("-netdev help"), AllOf(HasSubstr("\nbridge: "), HasSubstr("\ntap: "),
+                                             HasSubstr("\nhubport: "), HasSubstr("\n  sndbuf=SIZE")));
+  EXPECT_EQ(printed("-netdev ?"), printed("-netdev help"));
+  EXPECT_EQ(printed("-netdev type=help"), printed("-netdev help"));
+  EXPECT_THAT(printed("-netdev tap,help"), AllOf(HasSubstr("  ifname=NAME"), Not(HasSubstr("hubid="))));
+  EXPECT_THAT(printed("-nic tap,help"), AllOf(HasSubstr("  ifname=NAME"), HasSubstr("  mac=MAC")));
+  EXPECT_THAT(printed("-device help"),
+              AllOf(HasSubstr("\nvirtio-net-pci "), HasSubstr("\nvirtio-net-device ")));
+  EXPECT_THAT(printed("-device virtio-net-pci,help"),
+              AllOf(HasSubstr("  csum=on|off"), HasSubstr("  addr=SLOT")));
+  EXPECT_THAT(printed("-device virtio-net-device,help"),
+              AllOf(HasSubstr("  csum=on|off"), Not(HasSubstr("  addr=SLOT"))));
+  EXPECT_THAT(printed("-net nic,model=help"), HasSubstr("\nvirtio "));
+  EXPECT_EQ(printed("-nic model=help"), printed("-net nic,model=help"));
+  EXPECT_THAT(printed("-net nic,help"), HasSubstr("  macaddr=MAC"));
+  EXPECT_THAT(printed("-d help"), HasSubstr("\nnet "));
+}
+
+TEST(OptionsTest, LogsAreChosenByName) {
+  EXPECT_TRUE(machine("-kernel k -d net").log_network);
+  EXPECT_FALSE(machine("-kernel k").log_network);
+  EXPECT_EQ(refusal("-kernel k -d net,cpu"),
+            "-d net,cpu: tapir has no log of 'cpu'; it has net, and -d help lists them");
+}
+
+TEST(OptionsTest, DryRunIsKept) {
+  EXPECT_TRUE(run_options("-kernel k -dry-run").dry_run);
+  EXPECT_FALSE(run_options("-kernel k").dry_run);
+}
+
 struct Refusal {
   const char* line;
   const char* message;
@@ -179,7 +236,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"vmlinuz", "'vmlinuz' does not belong to an option; the kernel is given by -kernel FILE"},
         Refusal{"-", "-: tapir has no such option; -help lists those that it has"},
         Refusal{"-kernel", "-kernel needs an argument: -kernel FILE; for example -kernel /boot/vmlinuz"},
-        Refusal{"-kernel k -m", "-m needs an argument: -m [size=]N[M|G]; for example -m 256"}));
+        Refusal{"-kernel k -m", "-m needs an argument: -m [size=]N[K|M|G|T]; for example -m 256"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Machine, OptionsRefusalTest,

@@ -112,11 +112,6 @@ Status PciHost::add(unsigned slot, virtio::PciFunction& function) {
   return {};
 }
 
-unsigned PciHost::free_slot() const {
-  const auto free = std::find(slots_.begin(), slots_.end(), nullptr);
-  return static_cast<unsigned>(free - slots_.begin());
-}
-
 Status PciHost::attach(Bus& ports) {
   TAPIR_TRY(memory_.add(platform::kEcamBase, platform::kEcamBytes, ecam_handler_));
   if (Status added = ports.add(platform::kPciAddressPort, kPortBytes, ports_handler_); !added) {

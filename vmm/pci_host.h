@@ -46,8 +46,8 @@ class PciHost {
 
   /// Error: slot 0 (the host bridge's), beyond the last, or taken.
   [[nodiscard]] Status add(unsigned slot, virtio::PciFunction& function);
-  /// The first free slot, or kSlots when all are taken.
-  unsigned free_slot() const;
+  /// Whether nobody is in the slot, from 0 to the last.
+  bool is_free(unsigned slot) const { return !slots_[slot]; }
 
   /// Puts the ports and the ECAM window on the buses; `memory` is the bus given at construction.
   [[nodiscard]] Status attach(Bus& ports);

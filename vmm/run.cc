@@ -15,6 +15,7 @@
 #include "vmm/exit_status.h"
 #include "vmm/host_resources.h"
 #include "vmm/machine.h"
+#include "vmm/network_info.h"
 #include "vmm/terminal.h"
 
 namespace tapir::vmm {
@@ -35,6 +36,9 @@ class GuestRun {
     TAPIR_TRY_ASSIGN(signals_,
                      SignalWatch::create(*loop_, kSignals, [this](int number) { on_signal(number); }));
     TAPIR_TRY_ASSIGN(host_, HostResources::open(config_));
+    if (config_.log_network) {
+      log_network();
+    }
     TAPIR_TRY(loop_->add(host_->rtc_timer.get(), EPOLLIN,
                          [this](std::uint32_t) { machine_->rtc_timer_expired(); }));
     TAPIR_TRY(make_machine());
@@ -71,6 +75,13 @@ class GuestRun {
     machine_.reset();  // the old one leaves the resources before the new one takes them
     TAPIR_TRY_ASSIGN(machine_, Machine::create(config_, *host_, [this] { loop_->stop(); }));
     return {};
+  }
+
+  void log_network() const {
+    unsigned index = 0;
+    for (const HostNic& nic : host_->network.nics) {
+      log(LogLevel::kInfo, network_info(nic.config, index++, nic.mac, nic.ifname, config_.hubs));
+    }
   }
 
   Status open_terminal() {

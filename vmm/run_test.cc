@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string>
 
+#include "net/base/log.h"
 #include "net/testing/network_namespace.h"
 #include "net/testing/temporary_directory.h"
 #include "vmm/boot/testing/synthetic_kernel.h"
@@ -101,6 +102,25 @@ TEST_F(RunTest, TellsAtTheEndWhatSerialOutputWasLost) {
   EXPECT_EQ(*status, 0);
 }
 
+TEST_F(RunTest, TellsOfItsNicsWhereAskedTo) {
+  TAPIR_ENTER_NETWORK_NAMESPACE();
+  ASSERT_TRUE(net::testing::make_persistent_tap("t0").has_value());
+  TapConfig tap;
+  tap.id = "n0";
+  tap.ifname = "t0";
+  add_tap(tap);
+  config_.nics.back().mac = net::MacAddress::parse("52:54:00:12:34:56");
+  config_.log_network = true;
+  set_log_level(LogLevel::kInfo);
+  ::testing::internal::CaptureStderr();
+  const auto status = run_guest(config_);
+  set_log_level(LogLevel::kWarning);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("n0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:12:34:56 \\ n0: "
+                        "index=0,type=tap,ifname=t0,script=no,downscript=no\n"));
+  ASSERT_TRUE(status.has_value()) << status.error().message();
+}
+
 // Which numbers tapir's own descriptors will have nobody can know, so all that are likely are tried.
 TEST_F(RunTest, TakesNoDescriptorOfItsOwnForAnInheritedOne) {
   TAPIR_ENTER_NETWORK_NAMESPACE();
@@ -117,7 +137,7 @@ TEST_F(RunTest, TakesNoDescriptorOfItsOwnForAnInheritedOne) {
     add_tap(opened);
     TapConfig adopted;
     adopted.id = "n0";
-    adopted.fd = number;
+    adopted.fds = {number};
     add_tap(adopted);
     EXPECT_THAT(failure(), HasSubstr("fd=" + std::to_string(number) + ": no descriptor with this number"));
     ++tried;

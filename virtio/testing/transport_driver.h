@@ -156,12 +156,15 @@ class PciDriver final : public TransportDriver {
  public:
   static constexpr std::size_t kVectors = 4;
 
-  explicit PciDriver(TransportParts& parts)
+  /// With all of `vectors` or, without MSI-X, none.
+  explicit PciDriver(TransportParts& parts, bool msix = true)
       : transport(PciTransport::create({.device = parts.device,
                                         .memory = parts.memory,
                                         .doorbell = parts.doorbell,
                                         .intx = line,
-                                        .vectors = {&vectors[0], &vectors[1], &vectors[2], &vectors[3]}})
+                                        .vectors = msix ? std::vector<MsiInterrupt*>{&vectors[0], &vectors[1],
+                                                                                     &vectors[2], &vectors[3]}
+                                                        : std::vector<MsiInterrupt*>()})
                       .value()) {}
 
   /// A register of the common configuration, `bytes` wide.
