@@ -16,10 +16,10 @@
 namespace tapir::net::testing {
 
 /// Moves the calling thread into a new, empty network namespace (and a mount namespace with its own /sys and,
-/// for root, its own /dev/net/tun), so that nothing touches the host's network. As root, or as an ordinary user of one thread where user
-/// namespaces are allowed. There is no way back; what is made in it goes away with it. IPv6 is off in it: the
-/// kernel's own frames would mix with the test's. Error: the reason for a skip, the lack of a usable
-/// /dev/net/tun among them.
+/// for root, its own /dev/net/tun), so that nothing touches the host's network. As root, or as an ordinary
+/// user of one thread where user namespaces are allowed. There is no way back; what is made in it goes away
+/// with it. IPv6 is off in it: the kernel's own frames would mix with the test's. Error: the reason for a
+/// skip, the lack of a usable /dev/net/tun among them.
 [[nodiscard]] Status enter_network_namespace();
 
 /// Of the namespace's own /dev/net/tun, made by root only (0600 as on the host at first). Error: this is not

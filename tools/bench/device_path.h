@@ -31,6 +31,8 @@ class DevicePath final : public Path {
  public:
   [[nodiscard]] static Result<std::unique_ptr<Path>> create(net::FramePort port, const Traffic& traffic,
                                                             const DeviceSetup& setup);
+  DevicePath(const DevicePath&) = delete;
+  DevicePath& operator=(const DevicePath&) = delete;
   ~DevicePath() override;
 
   unsigned room() const override { return driver_->free_frames(); }

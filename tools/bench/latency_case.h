@@ -26,6 +26,8 @@ class LatencyCase final : public Case {
   [[nodiscard]] static Result<std::unique_ptr<Case>> create_raw(const FrameMix& mix, Loop loop);
   [[nodiscard]] static Result<std::unique_ptr<Case>> create_device(const FrameMix& mix,
                                                                    const DeviceSetup& setup);
+  LatencyCase(const LatencyCase&) = delete;
+  LatencyCase& operator=(const LatencyCase&) = delete;
   ~LatencyCase() override;
 
   [[nodiscard]] Result<Tally> verify() override;
