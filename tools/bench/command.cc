@@ -33,7 +33,7 @@ std::string cpu_name() {
 RunResult describe_run() {
   utsname system{};
   ::uname(&system);
-  return {std::string(kVersion), static_cast<const char*>(system.release), cpu_name(), {}};
+  return {std::string(kVersion), static_cast<const char*>(system.release), cpu_name(), false, {}};
 }
 
 std::vector<GroupSpec> groups_for(const Options& options) {
@@ -49,43 +49,58 @@ std::vector<GroupSpec> groups_for(const Options& options) {
   }
 }
 
-Result<std::string> measure(const Options& options) {
+Result<RunResult> measure(const Options& options) {
   TAPIR_TRY(enter_private_network());
   RunResult run = describe_run();
+  run.goals = options.mode == Mode::kGoals;
   RunSettings settings = options.run;
   settings.show_progress = ::isatty(STDERR_FILENO) != 0;
   TAPIR_TRY_ASSIGN(run.groups, run_groups(groups_for(options), settings));
-  std::string text = format_results(run);
-  if (options.mode == Mode::kGoals) {
-    text += format_verdicts(judge(run, options.subject.engines));
-  }
+  return run;
+}
+
+Status write_files(const Options& options, const RunResult& run) {
   if (!options.json_file.empty()) {
     TAPIR_TRY(write_json(options.json_file, run));
   }
-  if (!options.plot_file.empty()) {
-    TAPIR_TRY(draw_plot(run, options.plot_file));
-  }
-  return text;
+  return options.plot_file.empty() ? Status{} : draw_plot(run, options.plot_file);
 }
 
-Result<std::string> compare(const Options& options) {
-  TAPIR_TRY_ASSIGN(const RunResult before, read_json(options.compare_before));
-  TAPIR_TRY_ASSIGN(const RunResult after, read_json(options.compare_after));
-  return format_comparison(before, after);
+Outcome report(const Options& options) {
+  auto run = options.mode == Mode::kReport ? read_json(options.inputs.front()) : measure(options);
+  if (!run) {
+    return {{}, tl::unexpected<Error>(std::move(run).error())};
+  }
+  std::string text = format_results(*run);
+  if (run->goals) {
+    text += format_verdicts(judge(*run, options.subject.engines));
+  }
+  return {std::move(text), write_files(options, *run)};
+}
+
+Outcome compare(const Options& options) {
+  auto before = read_json(options.inputs[0]);
+  auto after = read_json(options.inputs[1]);
+  for (auto* const run : {&before, &after}) {
+    if (!*run) {
+      return {{}, tl::unexpected<Error>(std::move(*run).error())};
+    }
+  }
+  return {format_comparison(*before, *after), {}};
 }
 
 }  // namespace
 
-Result<std::string> run_command(const Options& options) {
+Outcome run_command(const Options& options) {
   switch (options.mode) {
     case Mode::kHelp:
-      return help_text();
+      return {help_text(), {}};
     case Mode::kVersion:
-      return fmt::format("tapir-bench {}\n", kVersion);
+      return {fmt::format("tapir-bench {}\n", kVersion), {}};
     case Mode::kCompare:
       return compare(options);
     default:
-      return measure(options);
+      return report(options);
   }
 }
 

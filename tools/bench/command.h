@@ -8,8 +8,14 @@
 
 namespace tapir::bench {
 
-/// Does what the options ask for; what is to be printed. Moves the process into a network namespace of its
-/// own when something is to be measured. Error: one sentence.
-[[nodiscard]] Result<std::string> run_command(const Options& options);
+/// What a command gives: a text to print, and then perhaps an error of one sentence.
+struct Outcome {
+  std::string text;
+  Status status;
+};
+
+/// Does what the options ask for. Moves the process into a network namespace of its own when something is to
+/// be measured. What was measured is in the text even if it cannot be written or drawn.
+Outcome run_command(const Options& options);
 
 }  // namespace tapir::bench

@@ -12,6 +12,7 @@ namespace tapir::bench {
 
 std::vector<std::string> engine_names() {
   std::vector<std::string> names;
+  names.reserve(net::testing::kEngines.size());
   for (const auto& engine : net::testing::kEngines) {
     names.emplace_back(engine.name);
   }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "tools/bench/groups.h"
 
@@ -13,16 +14,16 @@ namespace {
 using Direction = Subject::Direction;
 using Outcome = Verdict::Outcome;
 
-const FrameMix kSmall{{118}};
-const FrameMix kLarge{{kLargeFrameBytes}};
-const FrameMix kMixed{{118, kLargeFrameBytes}};
+constexpr std::string_view kSmall = "118";
+constexpr std::string_view kLarge = "tso";
+constexpr std::string_view kMixed = "mixed";
 constexpr std::size_t kPageBuffer = 4096;
 constexpr std::size_t kFrameBuffer = 1536;
 constexpr unsigned kPollMicroseconds = 50;
 
 struct Part {
   Direction direction;
-  const FrameMix& mix;
+  std::string_view mix;
   std::size_t buffer_bytes;
   unsigned poll_us = 0;
 };
@@ -30,7 +31,7 @@ struct Part {
 Subject subject_of(const Part& part, const std::vector<std::string>& engines) {
   Subject subject;
   subject.direction = part.direction;
-  subject.mix = part.mix;
+  subject.mix = *parse_frame_mix(part.mix);
   subject.device.shape.receive_buffer_bytes = part.buffer_bytes;
   subject.device.engine.poll_us = part.poll_us;
   subject.engines = engines;
@@ -41,15 +42,15 @@ std::string title_of(const Part& part) {
   return subject_of(part, {}).title();
 }
 
-const Part kTransmitSmall{Direction::kTransmit, kSmall, kFrameBuffer};
-const Part kTransmitLarge{Direction::kTransmit, kLarge, kFrameBuffer};
-const Part kTransmitMixed{Direction::kTransmit, kMixed, kPageBuffer};
-const Part kReceiveSmall{Direction::kReceive, kSmall, kFrameBuffer};
-const Part kReceiveLarge{Direction::kReceive, kLarge, kFrameBuffer};
-const Part kReceivePages{Direction::kReceive, kLarge, kPageBuffer};
-const Part kReceiveMixed{Direction::kReceive, kMixed, kPageBuffer};
-const Part kRoundTrip{Direction::kRoundTrip, kSmall, kFrameBuffer};
-const Part kPolledTrip{Direction::kRoundTrip, kSmall, kFrameBuffer, kPollMicroseconds};
+constexpr Part kTransmitSmall{Direction::kTransmit, kSmall, kFrameBuffer};
+constexpr Part kTransmitLarge{Direction::kTransmit, kLarge, kFrameBuffer};
+constexpr Part kTransmitMixed{Direction::kTransmit, kMixed, kPageBuffer};
+constexpr Part kReceiveSmall{Direction::kReceive, kSmall, kFrameBuffer};
+constexpr Part kReceiveLarge{Direction::kReceive, kLarge, kFrameBuffer};
+constexpr Part kReceivePages{Direction::kReceive, kLarge, kPageBuffer};
+constexpr Part kReceiveMixed{Direction::kReceive, kMixed, kPageBuffer};
+constexpr Part kRoundTrip{Direction::kRoundTrip, kSmall, kFrameBuffer};
+constexpr Part kPolledTrip{Direction::kRoundTrip, kSmall, kFrameBuffer, kPollMicroseconds};
 
 /// Judges one run, line by line.
 class Judge {

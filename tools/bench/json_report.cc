@@ -77,8 +77,8 @@ std::string to_json(const RunResult& run) {
     }
     groups.push_back({{"title", group.title}, {"round_trips", group.round_trips}, {"cases", cases}});
   }
-  const json all{{"format", kFormat}, {"version", run.version}, {"kernel", run.kernel},
-                 {"cpu", run.cpu},    {"percents", kPercents},  {"groups", groups}};
+  const json all{{"format", kFormat},  {"version", run.version}, {"kernel", run.kernel}, {"cpu", run.cpu},
+                 {"goals", run.goals}, {"percents", kPercents},  {"groups", groups}};
   return all.dump(1) + "\n";
 }
 
@@ -93,6 +93,7 @@ Result<RunResult> from_json(std::string_view text) {
     all.at("version").get_to(run.version);
     all.at("kernel").get_to(run.kernel);
     all.at("cpu").get_to(run.cpu);
+    all.at("goals").get_to(run.goals);
     for (const json& group : all.at("groups")) {
       run.groups.push_back(group_from(group));
     }

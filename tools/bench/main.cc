@@ -9,16 +9,27 @@
 #include "tools/bench/command.h"
 #include "tools/bench/options.h"
 
+namespace {
+
+int fail(const tapir::Error& error) {
+  tapir::log(tapir::LogLevel::kError, error.message());
+  return 1;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   if (auto filled = tapir::fill_standard_descriptors(); !filled) {
-    tapir::log(tapir::LogLevel::kError, filled.error().message());
-    return 1;
+    return fail(filled.error());
   }
   const auto options = tapir::bench::parse_options({argv + std::min(argc, 1), argv + argc});
-  auto text = options ? tapir::bench::run_command(*options) : tl::unexpected<tapir::Error>(options.error());
-  if (!text) {
-    tapir::log(tapir::LogLevel::kError, text.error().message());
-    return 1;
+  if (!options) {
+    return fail(options.error());
   }
-  return std::fputs(text->c_str(), stdout) >= 0 && std::fflush(stdout) == 0 ? 0 : 1;
+  const tapir::bench::Outcome outcome = tapir::bench::run_command(*options);
+  const bool written = std::fputs(outcome.text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  if (!outcome.status) {
+    return fail(outcome.status.error());
+  }
+  return written ? 0 : 1;
 }

@@ -161,10 +161,11 @@ struct ModeSpec {
   std::string_view word;
   Mode mode;
 };
-constexpr std::array<ModeSpec, 8> kModes{{{"raw", Mode::kRaw},
+constexpr std::array<ModeSpec, 9> kModes{{{"raw", Mode::kRaw},
                                           {"device", Mode::kDevice},
                                           {"stream", Mode::kStream},
                                           {"goals", Mode::kGoals},
+                                          {"report", Mode::kReport},
                                           {"--compare", Mode::kCompare},
                                           {"--help", Mode::kHelp},
                                           {"-h", Mode::kHelp},
@@ -227,20 +228,19 @@ Result<Options> parse_options(const std::vector<std::string>& words) {
   const auto* const mode = std::find_if(kModes.begin(), kModes.end(),
                                         [&](const ModeSpec& each) { return each.word == words.front(); });
   if (mode == kModes.end()) {
-    return fail(fmt::format("'{}' is none of raw, device, stream, goals, --compare, --help, --version",
-                            words.front()));
+    return fail(fmt::format(
+        "'{}' is none of raw, device, stream, goals, report, --compare, --help, --version", words.front()));
   }
   options.mode = mode->mode;
-  if (options.mode == Mode::kCompare) {
-    if (words.size() != 3) {
-      return fail(
-          "--compare takes two files that --json wrote: tapir-bench --compare before.json after.json");
-    }
-    options.compare_before = words[1];
-    options.compare_after = words[2];
-    return options;
+  const std::size_t inputs = options.mode == Mode::kCompare ? 2 : options.mode == Mode::kReport ? 1 : 0;
+  if (words.size() < 1 + inputs || (options.mode == Mode::kCompare && words.size() > 1 + inputs)) {
+    return fail(
+        inputs == 2
+            ? "--compare takes two files that --json wrote: tapir-bench --compare before.json after.json"
+            : "report takes a file that --json wrote: tapir-bench report today.json --plot today.svg");
   }
-  for (std::size_t at = 1; at < words.size(); ++at) {
+  options.inputs.assign(words.begin() + 1, words.begin() + 1 + static_cast<std::ptrdiff_t>(inputs));
+  for (std::size_t at = 1 + inputs; at < words.size(); ++at) {
     TAPIR_TRY(apply(options, words, at));
   }
   TAPIR_TRY(check_together(options));
@@ -257,6 +257,7 @@ std::string help_text() {
       "  tapir-bench device  the device on each engine, beside the raw call of the same shape\n"
       "  tapir-bench stream  the device with its own thread under bursts: order, loss, interrupts\n"
       "  tapir-bench goals   everything that tapir promises, with a verdict for each line\n"
+      "  tapir-bench report FILE.json   what --json wrote, as a table and a plot again\n"
       "  tapir-bench --compare BEFORE.json AFTER.json\n\n"
       "Try:  tapir-bench device --direction rx --frame tso --buffer 4096\n"
       "      tapir-bench goals --json today.json --plot today.svg\n\n";

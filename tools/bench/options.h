@@ -13,15 +13,14 @@ namespace tapir::bench {
 
 /// What the command line asks for.
 struct Options {
-  enum class Mode : std::uint8_t { kRaw, kDevice, kStream, kGoals, kCompare, kHelp, kVersion };
+  enum class Mode : std::uint8_t { kRaw, kDevice, kStream, kGoals, kReport, kCompare, kHelp, kVersion };
   Mode mode = Mode::kHelp;
   Subject subject;
   std::uint64_t frames = 100'000;  ///< that the order test of `goals` and `stream` sends each way
   RunSettings run;
   std::string json_file;  ///< empty: none
   std::string plot_file;
-  std::string compare_before;
-  std::string compare_after;
+  std::vector<std::string> inputs;  ///< of report one file that --json wrote, of --compare two
 };
 
 /// Reads the words after the program's name. Error: names the word and what it may be.

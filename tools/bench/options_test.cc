@@ -42,9 +42,16 @@ TEST(Options, NoWordsAskForHelp) {
 TEST(Options, CompareTakesTwoFiles) {
   const auto options = parse_options({"--compare", "a", "b"});
   ASSERT_TRUE(options);
-  EXPECT_EQ(options->compare_before, "a");
-  EXPECT_EQ(options->compare_after, "b");
+  EXPECT_EQ(options->inputs, (std::vector<std::string>{"a", "b"}));
   EXPECT_THAT(error_of({"--compare", "a"}), HasSubstr("before.json after.json"));
+}
+
+TEST(Options, ReportTakesOneFileAndOptions) {
+  const auto options = parse_options({"report", "a", "--plot=a.svg"});
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->inputs, std::vector<std::string>{"a"});
+  EXPECT_EQ(options->plot_file, "a.svg");
+  EXPECT_THAT(error_of({"report"}), HasSubstr("report takes a file"));
 }
 
 TEST(Options, ErrorsNameTheWordAndWhatItMayBe) {

@@ -23,7 +23,8 @@ class Palette {
  public:
   std::string of(const std::string& name) {
     if (!name.starts_with("device")) {
-      return name.find("256") == std::string::npos ? "#8a8f98" : "#c3c7cd";
+      const bool second = name.find("256") != std::string::npos || name.starts_with("spinning");
+      return second ? "#c3c7cd" : "#8a8f98";
     }
     static const std::vector<std::string> kColours{"#e08214", "#1f78b4", "#33a02c", "#6a3d9a"};
     const auto [found, added] = colours_.try_emplace(name, kColours[colours_.size() % kColours.size()]);
@@ -41,6 +42,12 @@ std::string throughput(const CaseResult& each) {
                                                           : fmt::format("{:.2f} M/s", 1000 / time);
 }
 
+/// Whether there is a raw call to compare with.
+bool has_ceiling(const GroupResult& group) {
+  return !group.round_trips && !group.cases.empty() && group.cases.front().measured() &&
+         !group.cases.front().name.starts_with("device");
+}
+
 /// One bar for each case that was measured, as rectangles: position, height, spread and text.
 std::string bars(const RunResult& run, Palette& palette) {
   std::string objects;
@@ -49,7 +56,7 @@ std::string bars(const RunResult& run, Palette& palette) {
   double top = 1;
   int object = 0;
   for (const GroupResult& group : run.groups) {
-    if (group.round_trips || group.cases.empty() || !group.cases.front().measured()) {
+    if (!has_ceiling(group)) {
       continue;
     }
     const double start = x;
@@ -78,7 +85,8 @@ std::string bars(const RunResult& run, Palette& palette) {
   }
   return fmt::format(
       "set title \"Speed for each 1 of the raw call (first bar of each group); more is better\"\n"
-      "set xrange [{:.2f}:{:.2f}]\nset yrange [0:{:.3f}]\nset ylabel \"speed / raw\"\nunset key\n"
+      "set lmargin 10\nset rmargin 3\nset xrange [{:.2f}:{:.2f}]\nset yrange [0:{:.3f}]\nset ylabel \"speed "
+      "/ raw\"\nunset key\n"
       "set xtics ({}) rotate by 18 right font ',11'\nset grid ytics\n{}"
       "plot 1 with lines lc rgb '#444444' dt 2 notitle\nreset\n",
       -kGap / 2, x - kGap / 2, top * 1.08, tics, objects);
@@ -114,11 +122,12 @@ std::string curves(const RunResult& run, Palette& palette) {
   }
   std::string tics;
   for (std::size_t i = 0; i < kPercents.size(); ++i) {
-    tics += fmt::format("{}\"{} %\" {}", i == 0 ? "" : ", ", kPercents[i], i);
+    tics += fmt::format("{}\"p{}\" {}", i == 0 ? "" : ", ", kPercents[i], i);
   }
   return data + fmt::format(
                     "set title \"Round trip: so many percent of them took at most so long; less is better\"\n"
-                    "set ylabel \"microseconds\"\nset yrange [1:*]\nset logscale y\nset xrange [-0.2:{}.2]\n"
+                    "set lmargin 10\nset rmargin 3\nset ylabel \"microseconds\"\nset yrange [1:*]\nset "
+                    "logscale y\nset xrange [-0.2:{}.2]\n"
                     "set xtics ({})\nset grid\nset key top left\n{}\nreset\n",
                     kPercents.size() - 1, tics, plots);
 }

@@ -31,7 +31,7 @@ CaseResult case_of(const std::string& name, const std::vector<double>& times) {
 }
 
 RunResult run_of(const std::vector<double>& device_times) {
-  RunResult run{"0.1.0", "6.1", "a CPU", {}};
+  RunResult run{"0.1.0", "6.1", "a CPU", false, {}};
   run.groups.push_back(
       {"TX 118 B", false, {case_of("write()", {100, 110, 120}), case_of("device, sync", device_times)}});
   run.groups.push_back({"round trip 118 B",

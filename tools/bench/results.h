@@ -58,6 +58,7 @@ struct RunResult {
   std::string version;  ///< of tapir
   std::string kernel;   ///< uname -r
   std::string cpu;
+  bool goals = false;  ///< these are the groups of goal_groups()
   std::vector<GroupResult> groups;
 
   const GroupResult* find(const std::string& title) const;
