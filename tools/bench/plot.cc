@@ -85,7 +85,7 @@ std::string bars(const RunResult& run, Palette& palette) {
   }
   return fmt::format(
       "set title \"Speed for each 1 of the raw call (first bar of each group); more is better\"\n"
-      "set lmargin 10\nset rmargin 3\nset xrange [{:.2f}:{:.2f}]\nset yrange [0:{:.3f}]\nset ylabel \"speed "
+      "set lmargin 13\nset rmargin 3\nset xrange [{:.2f}:{:.2f}]\nset yrange [0:{:.3f}]\nset ylabel \"speed "
       "/ raw\"\nunset key\n"
       "set xtics ({}) rotate by 18 right font ',11'\nset grid ytics\n{}"
       "plot 1 with lines lc rgb '#444444' dt 2 notitle\nreset\n",
@@ -126,7 +126,7 @@ std::string curves(const RunResult& run, Palette& palette) {
   }
   return data + fmt::format(
                     "set title \"Round trip: so many percent of them took at most so long; less is better\"\n"
-                    "set lmargin 10\nset rmargin 3\nset ylabel \"microseconds\"\nset yrange [1:*]\nset "
+                    "set lmargin 13\nset rmargin 3\nset ylabel \"microseconds\"\nset yrange [1:*]\nset "
                     "logscale y\nset xrange [-0.2:{}.2]\n"
                     "set xtics ({})\nset grid\nset key top left\n{}\nreset\n",
                     kPercents.size() - 1, tics, plots);
