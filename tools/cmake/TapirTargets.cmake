@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# How every target of tapir is compiled, and the three kinds of target that the folders declare:
+# How every target of tapir is compiled, and the four kinds of target that the folders declare:
 #   tapir_library(NAME SOURCES … LINKS … PUBLIC …)   a static library, one per folder
 #   tapir_test(NAME SOURCES … LINKS … LABELS …)      a GoogleTest program, one explicit ctest entry
+#   tapir_benchmark(NAME SOURCES … LINKS …)          a Google Benchmark program, run for a moment as a test too
 #   tapir_fuzzer(NAME SOURCES … LINKS … CORPUS dir)  a libFuzzer program, only with TAPIR_FUZZ
 
 add_library(tapir_flags INTERFACE)
@@ -39,6 +40,18 @@ function(tapir_test name)
   target_link_libraries(${name} PRIVATE tapir_flags ${ARG_LINKS} GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600)
+endfunction()
+
+function(tapir_benchmark name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  if(NOT BUILD_TESTING)
+    return()
+  endif()
+  find_package(benchmark REQUIRED)
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE tapir_flags ${ARG_LINKS} benchmark::benchmark)
+  add_test(NAME ${name} COMMAND ${name} --benchmark_min_time=0.001)
+  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600)
 endfunction()
 
 function(tapir_fuzzer name)

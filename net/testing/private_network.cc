@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "net/testing/network_namespace.h"
+#include "net/testing/private_network.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

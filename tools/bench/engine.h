@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/base/result.h"
+#include "net/frame_io.h"
+#include "net/frame_port.h"
+
+namespace tapir::bench {
+
+/// Which engine moves the frames, and how.
+struct EngineChoice {
+  std::string name = "sync";
+  unsigned poll_us = 0;  ///< busy-polls this long before it sleeps
+};
+
+/// The names of all engines.
+std::vector<std::string> engine_names();
+
+/// Error: there is no such engine, or it does not work here.
+[[nodiscard]] Result<std::unique_ptr<net::FrameIo>> create_engine(const EngineChoice& choice,
+                                                                  net::FramePort port);
+
+}  // namespace tapir::bench
