@@ -85,7 +85,7 @@ constexpr std::array kDeviceKeys{
             .type = Type::kNumber,
             .value = "N",
             .standard = "the tap's",
-            .help = "largest packet that the guest is told to send; 0 is the tap's, else 68 to 65535",
+            .help = "largest packet that the guest is told to send; 0 is the tap's, else 68 to 65521",
             .example = "1400",
             .max = UINT16_MAX},
     KeySpec{.name = "rx_queue_size",

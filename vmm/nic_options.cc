@@ -29,6 +29,7 @@ constexpr std::size_t kDeviceModels = 4;  ///< "virtio" is a model of -net nic, 
 /// The most MSI-X vectors that a function can have (PCI Local Bus 3.0, 6.8.2.3 Message Control for MSI-X).
 constexpr std::int64_t kMaxVectors = 2048;
 constexpr std::int64_t kVectorsNotGiven = 0xFFFF'FFFF;  ///< QEMU's word for it
+constexpr std::int64_t kMaxMtu = 65521;                 ///< a tap's
 constexpr std::int64_t kMinMtu = 68;                    ///< virtio 1.3, 5.1.4.1 Device Requirements
 
 const ModelName* find_model(std::string_view name, std::size_t models) {
@@ -85,9 +86,9 @@ void read_place(const KeyValueList& keys, NicConfig& nic, Problems& problems) {
 void read_link(const KeyValueList& keys, NicConfig& nic, Problems& problems) {
   if (const auto mtu = keys.find("host_mtu")) {
     const std::int64_t value = number_value(*mtu);
-    if (value != 0 && value < kMinMtu) {
+    if (value != 0 && (value < kMinMtu || value > kMaxMtu)) {
       problems.add(
-          fmt::format("host_mtu={}: an MTU is {} to 65535; for example host_mtu=1400", *mtu, kMinMtu));
+          fmt::format("host_mtu={}: an MTU is {} to {}; for example host_mtu=1400", *mtu, kMinMtu, kMaxMtu));
     }
     nic.host_mtu = static_cast<std::uint16_t>(value);
   }

@@ -58,7 +58,7 @@ void check_machine(const MachineConfig& machine) {
       ++ports[*nic.hub];
     }
     CHECK(!nic.mac || !(nic.mac->is_multicast() || nic.mac->is_zero()));
-    CHECK(nic.host_mtu == 0 || nic.host_mtu >= 68);
+    CHECK(nic.host_mtu == 0 || (nic.host_mtu >= 68 && nic.host_mtu <= 65521));
     CHECK(!nic.vectors || *nic.vectors <= 2048);
     CHECK(!nic.address || (nic.address->slot >= 1 && nic.address->slot <= 31 && nic.address->function == 0));
   }
