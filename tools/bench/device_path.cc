@@ -63,6 +63,7 @@ Status DevicePath::start() {
 DevicePath::~DevicePath() {
   if (started_) {
     pair_.stop(*io_);
+    io_->stop();
   }
 }
 

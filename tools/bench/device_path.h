@@ -15,7 +15,7 @@ namespace tapir::bench {
 
 /// What the device and its driver agree on.
 struct DeviceSetup {
-  EngineChoice engine;
+  EngineSetup engine;
   bool offloads = true;     ///< checksums and segmentation, both ways
   bool mergeable = true;    ///< VIRTIO_NET_F_MRG_RXBUF
   bool event_index = true;  ///< VIRTIO_RING_F_EVENT_IDX

@@ -2,34 +2,26 @@
 #include "tools/bench/engine.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
+#include <chrono>
 #include <utility>
 
-#include "net/testing/engines.h"
+#include "net/frame_io_factory.h"
 
 namespace tapir::bench {
 
 std::vector<std::string> engine_names() {
-  std::vector<std::string> names;
-  names.reserve(net::testing::kEngines.size());
-  for (const auto& engine : net::testing::kEngines) {
-    names.emplace_back(engine.name);
-  }
-  return names;
+  return {"sync", "uring"};
 }
 
-Result<std::unique_ptr<net::FrameIo>> create_engine(const EngineChoice& choice, net::FramePort port) {
-  if (choice.poll_us != 0) {
-    return fail(fmt::format("engine {} has no busy polling (poll-us={})", choice.name, choice.poll_us));
+Result<std::unique_ptr<net::FrameIo>> create_engine(const EngineSetup& setup, net::FramePort port) {
+  const auto choice = net::parse_engine(setup.name);
+  if (!choice) {
+    return fail(fmt::format("there is no engine '{}'", setup.name));
   }
-  for (const auto& engine : net::testing::kEngines) {
-    if (choice.name == engine.name) {
-      return engine.create(std::move(port));
-    }
-  }
-  return fail(
-      fmt::format("there is no engine '{}'; there are {}", choice.name, fmt::join(engine_names(), ", ")));
+  net::FrameEngineOptions options;
+  options.busy_poll = std::chrono::microseconds(setup.poll_us);
+  return net::make_frame_io(std::move(port), *choice, options);
 }
 
 }  // namespace tapir::bench

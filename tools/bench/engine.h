@@ -12,16 +12,16 @@
 namespace tapir::bench {
 
 /// Which engine moves the frames, and how.
-struct EngineChoice {
+struct EngineSetup {
   std::string name = "sync";
-  unsigned poll_us = 0;  ///< busy-polls this long before it sleeps
+  unsigned poll_us = 0;  ///< looks again and again for so long before it sleeps
 };
 
 /// The names of all engines.
 std::vector<std::string> engine_names();
 
-/// Error: there is no such engine, or it does not work here.
-[[nodiscard]] Result<std::unique_ptr<net::FrameIo>> create_engine(const EngineChoice& choice,
+/// Error: there is no such engine, or it cannot be had here.
+[[nodiscard]] Result<std::unique_ptr<net::FrameIo>> create_engine(const EngineSetup& setup,
                                                                   net::FramePort port);
 
 }  // namespace tapir::bench

@@ -84,6 +84,11 @@ DeviceSetup with_engine(const Subject& subject, const std::string& engine) {
   return setup;
 }
 
+/// A process may have no io_uring: forbidden, or an old kernel.
+bool may_be_missing(const DeviceSetup& setup) {
+  return setup.engine.name == "uring";
+}
+
 std::string device_name(const DeviceSetup& setup) {
   return setup.engine.poll_us == 0
              ? fmt::format("device, {}", setup.engine.name)
@@ -94,6 +99,7 @@ CaseSpec device_case(const Subject& subject, const std::string& engine) {
   const DeviceSetup setup = with_engine(subject, engine);
   CaseSpec spec;
   spec.name = device_name(setup);
+  spec.may_be_missing = may_be_missing(setup);
   spec.make = [subject, setup] {
     return path_case(subject, [&](TapEnd& tap) {
       return DevicePath::create(tap.take_port(), traffic_of(subject), setup);
@@ -111,7 +117,8 @@ std::vector<CaseSpec> round_trip_cases(const Subject& subject) {
   for (const std::string& engine : subject.engines) {
     const DeviceSetup setup = with_engine(subject, engine);
     cases.push_back({device_name(setup),
-                     [mix = subject.mix, setup] { return LatencyCase::create_device(mix, setup); }, polls});
+                     [mix = subject.mix, setup] { return LatencyCase::create_device(mix, setup); },
+                     may_be_missing(setup)});
   }
   return cases;
 }

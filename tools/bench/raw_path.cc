@@ -72,7 +72,7 @@ Status RawPath::set_up_ring() {
   if (!sends && !receives) {
     return {};
   }
-  TAPIR_TRY_ASSIGN(UringCalls ring, UringCalls::create(tap_fd_));
+  TAPIR_TRY_ASSIGN(RawRing ring, RawRing::create(tap_fd_));
   ring_.emplace(std::move(ring));
   if ((sends && transmit_.call == Call::kUringFixed) || (receives && receive_.call == Call::kUringFixed)) {
     TAPIR_TRY(ring_->register_memory(slots_.all()));

@@ -9,7 +9,7 @@
 
 #include "tools/bench/frame_slots.h"
 #include "tools/bench/path_case.h"
-#include "tools/bench/uring_calls.h"
+#include "tools/bench/raw_ring.h"
 #include "virtio/guest_memory.h"
 
 namespace tapir::bench {
@@ -75,7 +75,7 @@ class RawPath final : public Path {
   const RawMethod transmit_;
   const RawMethod receive_;
   FrameSlots slots_;
-  std::optional<UringCalls> ring_;
+  std::optional<RawRing> ring_;
   std::uint64_t next_slot_ = 0;  ///< to send from
   unsigned to_send_ = 0;
   unsigned sent_ = 0;

@@ -115,14 +115,14 @@ TEST(Goals, MedianOfTheRatiosDecides) {
 
 TEST(Goals, EveryLineHasAMeasurementOfGoalGroups) {
   RunResult run;
-  for (const GroupSpec& group : goal_groups({"sync", "other"}, 1000)) {
+  for (const GroupSpec& group : goal_groups({"sync", "uring"}, 1000)) {
     GroupResult result{group.title, group.round_trips, {}};
     for (const CaseSpec& each : group.cases) {
       result.cases.push_back(case_of(each.name, {100}));
     }
     run.groups.push_back(std::move(result));
   }
-  const auto verdicts = judge(run, {"sync", "other"});
+  const auto verdicts = judge(run, {"sync", "uring"});
   EXPECT_GT(verdicts.size(), 40U);
   for (const Verdict& verdict : verdicts) {
     EXPECT_NE(verdict.outcome, Verdict::Outcome::kNotMeasured) << verdict.goal;

@@ -83,7 +83,9 @@ Status make(const CaseSpec& spec, Running& running) {
   } else {
     status = tl::unexpected<Error>(std::move(made).error());
   }
-  if (!status && spec.may_be_missing) {
+  // What the kernel refuses has its errno; a frame that went astray has none, and is never excused.
+  const bool refused = !status && (!running.measured || status.error().code() != 0);
+  if (refused && spec.may_be_missing) {
     running.measured.reset();
     running.result.skipped = status.error().message();
     return {};

@@ -17,8 +17,8 @@ namespace tapir::bench {
 struct CaseSpec {
   std::string name;
   std::function<Result<std::unique_ptr<Case>>()> make;
-  /// Not every kernel has it: it is left out with the reason, when it cannot be made or its first frames
-  /// fail.
+  /// Not every kernel has it: it is left out with the reason, when it cannot be made or the kernel refuses
+  /// its first calls.
   bool may_be_missing = false;
 };
 

@@ -18,18 +18,18 @@ namespace tapir::bench {
 
 /// The io_uring of a raw method, with the best set-up that the kernel has and the tap as its registered file
 /// 0. The thread that made it only.
-class UringCalls {
+class RawRing {
  public:
   static constexpr unsigned kEntries = 256;
   static constexpr std::uint16_t kBufferGroup = 1;
 
   /// Error: io_uring is not to be had; it says why.
-  [[nodiscard]] static Result<UringCalls> create(int tap_fd);
-  UringCalls(UringCalls&&) noexcept = default;
-  UringCalls& operator=(UringCalls&&) = delete;
-  UringCalls(const UringCalls&) = delete;
-  UringCalls& operator=(const UringCalls&) = delete;
-  ~UringCalls();
+  [[nodiscard]] static Result<RawRing> create(int tap_fd);
+  RawRing(RawRing&&) noexcept = default;
+  RawRing& operator=(RawRing&&) = delete;
+  RawRing(const RawRing&) = delete;
+  RawRing& operator=(const RawRing&) = delete;
+  ~RawRing();
 
   /// Makes `memory` buffer 0 of WRITE_FIXED and READ_FIXED.
   [[nodiscard]] Status register_memory(std::span<std::byte> memory);
@@ -58,7 +58,7 @@ class UringCalls {
   }
 
  private:
-  explicit UringCalls(std::unique_ptr<io_uring> ring) : ring_(std::move(ring)) {}
+  explicit RawRing(std::unique_ptr<io_uring> ring) : ring_(std::move(ring)) {}
 
   std::unique_ptr<io_uring> ring_;
   Mapping buffer_ring_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/bench/uring_calls.h"
+#include "tools/bench/raw_ring.h"
 
 #include <sys/mman.h>
 
@@ -22,7 +22,7 @@ int make_ring(io_uring& ring) {
   int status = -EINVAL;
   for (const unsigned flags : kFlags) {
     if (status == -EINVAL) {
-      status = io_uring_queue_init(UringCalls::kEntries, &ring, flags);
+      status = io_uring_queue_init(RawRing::kEntries, &ring, flags);
     }
   }
   return status;
@@ -30,31 +30,31 @@ int make_ring(io_uring& ring) {
 
 }  // namespace
 
-Result<UringCalls> UringCalls::create(int tap_fd) {
+Result<RawRing> RawRing::create(int tap_fd) {
   auto ring = std::make_unique<io_uring>();
   if (const int status = make_ring(*ring); status < 0) {
     return fail_errno("io_uring is not to be had here: io_uring_setup", -status);
   }
-  UringCalls calls(std::move(ring));
+  RawRing calls(std::move(ring));
   if (const int status = io_uring_register_files(calls.ring_.get(), &tap_fd, 1); status < 0) {
     return fail_errno("io_uring_register_files", -status);
   }
   return calls;
 }
 
-UringCalls::~UringCalls() {
+RawRing::~RawRing() {
   if (ring_) {
     io_uring_queue_exit(ring_.get());
   }
 }
 
-Status UringCalls::register_memory(std::span<std::byte> memory) {
+Status RawRing::register_memory(std::span<std::byte> memory) {
   const iovec all{memory.data(), memory.size()};
   const int status = io_uring_register_buffers(ring_.get(), &all, 1);
   return status < 0 ? fail_errno("io_uring_register_buffers (ulimit -l is the limit)", -status) : Status{};
 }
 
-Status UringCalls::start_multishot(std::span<const iovec> buffers) {
+Status RawRing::start_multishot(std::span<const iovec> buffers) {
   const std::size_t bytes = buffers.size() * sizeof(io_uring_buf);
   void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
   if (memory == MAP_FAILED) {
@@ -74,7 +74,7 @@ Status UringCalls::start_multishot(std::span<const iovec> buffers) {
   return arm_multishot();
 }
 
-void UringCalls::give_back(const iovec& buffer, std::uint16_t number) {
+void RawRing::give_back(const iovec& buffer, std::uint16_t number) {
   auto* const ring = static_cast<io_uring_buf_ring*>(buffer_ring_.address());
   const auto entries = buffer_ring_.size() / sizeof(io_uring_buf);
   io_uring_buf_ring_add(ring, buffer.iov_base, static_cast<unsigned>(buffer.iov_len), number,
@@ -82,7 +82,7 @@ void UringCalls::give_back(const iovec& buffer, std::uint16_t number) {
   io_uring_buf_ring_advance(ring, 1);
 }
 
-Status UringCalls::arm_multishot() {
+Status RawRing::arm_multishot() {
   io_uring_sqe* const sqe = request();
   io_uring_prep_rw(kReadMultishot, sqe, 0, nullptr, 0, 0);
   sqe->flags |= IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT;
@@ -90,13 +90,13 @@ Status UringCalls::arm_multishot() {
   return submit(0);
 }
 
-io_uring_sqe* UringCalls::request() {
+io_uring_sqe* RawRing::request() {
   io_uring_sqe* const sqe = io_uring_get_sqe(ring_.get());
   CHECK(sqe != nullptr);
   return sqe;
 }
 
-Status UringCalls::submit(unsigned count) {
+Status RawRing::submit(unsigned count) {
   const int status = io_uring_submit_and_wait(ring_.get(), count);
   return status < 0 && status != -EINTR ? fail_errno("io_uring_enter", -status) : Status{};
 }
