@@ -31,7 +31,9 @@ NetDevice::NetDevice(const net::MacAddress& mac, IoThread& io_thread, const NetD
       io_thread_(io_thread),
       options_(options),
       mtu_(options.mtu != 0 ? options.mtu : io_thread.features().mtu),
-      features_(offered(io_thread.features(), mtu_, options)) {
+      features_(offered(io_thread.features(), mtu_, options)),
+      max_queue_sizes_{options.queue_sizes[0], options.queue_sizes[1], kMaxControlQueueSize},
+      configuration_(mac) {
   CHECK(net_features_consistent(features_));
 }
 
@@ -43,6 +45,11 @@ std::uint32_t NetDevice::type() const {
   return VIRTIO_ID_NET;
 }
 
+std::span<const std::uint16_t> NetDevice::max_queue_sizes() const {
+  const std::span<const std::uint16_t> all = max_queue_sizes_;
+  return has_feature(features_, VIRTIO_NET_F_CTRL_VQ) ? all : all.first(kControlQueue);
+}
+
 bool NetDevice::accepts(std::uint64_t driver_features) const {
   return (driver_features & ~features_) == 0 && net_features_consistent(driver_features);
 }
@@ -50,9 +57,10 @@ bool NetDevice::accepts(std::uint64_t driver_features) const {
 void NetDevice::read_config(std::uint64_t offset, std::span<std::byte> into) const {
   // The other fields belong to features that are not offered, and read as 0.
   virtio_net_config config{};
-  static_assert(sizeof config.mac == sizeof mac_.octets);
-  std::copy(mac_.octets.begin(), mac_.octets.end(), config.mac);
-  config.status = link_.up() ? VIRTIO_NET_S_LINK_UP : 0;
+  const net::MacAddress mac = configuration_.mac();
+  static_assert(sizeof config.mac == sizeof mac.octets);
+  std::copy(mac.octets.begin(), mac.octets.end(), config.mac);
+  config.status = configuration_.status();
   config.max_virtqueue_pairs = 1;
   config.mtu = has_feature(features_, VIRTIO_NET_F_MTU) ? mtu_ : std::uint16_t{0};
   if (has_feature(features_, VIRTIO_NET_F_SPEED_DUPLEX)) {
@@ -73,25 +81,47 @@ void NetDevice::write_config(std::uint64_t /*offset*/, std::span<const std::byte
 
 Status NetDevice::activate(Activation activation) {
   CHECK(!pair_ && activation.notifier != nullptr);
-  auto pair = std::make_unique<NetQueuePair>(
-      NetQueuePair::Environment{*activation.notifier, counters_, link_, io_thread_.features()},
-      activation.features);
+  auto pair =
+      std::make_unique<NetQueuePair>(NetQueuePair::Environment{*activation.notifier, counters_,
+                                                               configuration_, rules_, io_thread_.features()},
+                                     activation.features);
+  rules_.publish({activation.features, ReceiveFilter(mac_, activation.features)});
   for (ActiveQueue& queue : activation.queues) {
     if (queue.index == kReceiveQueue) {
       pair->set_receive_queue(std::move(queue));
     } else if (queue.index == kTransmitQueue) {
       pair->set_transmit_queue(std::move(queue));
+    } else if (has_feature(activation.features, VIRTIO_NET_F_CTRL_VQ)) {
+      pair->set_control_queue(std::move(queue));
     }
   }
   TAPIR_TRY(io_thread_.attach(*pair));
   pair_ = std::move(pair);
+  if (has_feature(activation.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
+    const std::lock_guard lock(announcer_mutex_);
+    announcer_ = activation.notifier;
+  }
   return {};
 }
 
 void NetDevice::reset() {
+  {
+    const std::lock_guard lock(announcer_mutex_);
+    announcer_ = nullptr;
+  }
   if (pair_) {
     io_thread_.detach();
     pair_.reset();
+  }
+  configuration_.set_mac(mac_);
+  configuration_.end_announcement();
+}
+
+void NetDevice::announce() {
+  const std::lock_guard lock(announcer_mutex_);
+  if (announcer_ != nullptr) {
+    configuration_.begin_announcement();
+    announcer_->notify_config();
   }
 }
 

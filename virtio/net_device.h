@@ -5,13 +5,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 
 #include "net/mac_address.h"
 #include "virtio/device.h"
 #include "virtio/io_thread.h"
+#include "virtio/net_configuration.h"
 #include "virtio/net_queue_pair.h"
+#include "virtio/receive_rules.h"
 
 namespace tapir::virtio {
 
@@ -29,12 +32,15 @@ struct NetDeviceOptions {
 ///
 /// Offered is what the host end can really do (offered_net_features()) and the operator has not turned off,
 /// and the host end is told what the driver accepted before activate() returns. The configuration space is
-/// read-only. When the host end goes away the link goes down, for good, and frames sent are dropped.
+/// read-only; the address in it can be changed by the driver's command until the next reset. When the host
+/// end goes away the link goes down, for good, and frames sent are dropped.
 class NetDevice final : public Device {
  public:
+  static constexpr std::uint16_t kMaxControlQueueSize = 64;
   /// virtio 1.3, 5.1.2 Virtqueues.
   static constexpr std::uint16_t kReceiveQueue = 0;
   static constexpr std::uint16_t kTransmitQueue = 1;
+  static constexpr std::uint16_t kControlQueue = 2;
 
   /// `io_thread` is borrowed and outlives the device.
   NetDevice(const net::MacAddress& mac, IoThread& io_thread, const NetDeviceOptions& options = {});
@@ -45,7 +51,7 @@ class NetDevice final : public Device {
   std::uint32_t type() const override;
   std::uint64_t features() const override { return features_; }
   bool accepts(std::uint64_t driver_features) const override;
-  std::span<const std::uint16_t> max_queue_sizes() const override { return options_.queue_sizes; }
+  std::span<const std::uint16_t> max_queue_sizes() const override;
   void read_config(std::uint64_t offset, std::span<std::byte> into) const override;
   void write_config(std::uint64_t offset, std::span<const std::byte> from) override;
   [[nodiscard]] Status activate(Activation activation) override;
@@ -53,7 +59,10 @@ class NetDevice final : public Device {
 
   /// Since the device was made. Any thread, any time.
   const NetQueuePair::Counters& counters() const { return counters_; }
-  bool link_up() const { return link_.up(); }
+  bool link_up() const { return configuration_.link_up(); }
+  /// Asks the driver to tell the network where it is (virtio 1.3, 5.1.6.5.4 Gratuitous Packet Sending), if it
+  /// is active and accepted GUEST_ANNOUNCE. Any thread, any time.
+  void announce();
 
  private:
   const net::MacAddress mac_;
@@ -61,8 +70,12 @@ class NetDevice final : public Device {
   const NetDeviceOptions options_;
   const std::uint16_t mtu_;
   const std::uint64_t features_;
+  const std::array<std::uint16_t, 3> max_queue_sizes_;
   NetQueuePair::Counters counters_;
-  NetLink link_;
+  NetConfiguration configuration_;
+  PublishedRules rules_;
+  std::mutex announcer_mutex_;          ///< guards announcer_
+  Notifier* announcer_ = nullptr;       ///< while a driver is active that can be asked to announce itself
   std::unique_ptr<NetQueuePair> pair_;  ///< while active
 };
 

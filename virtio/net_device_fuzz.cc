@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole network device on the sync engine over a socket pair. The first bytes choose features and queue
 // size; then come operations of two bytes each (kicks, frames from the host end, changes of a ring word,
-// resets); what is left is guest memory from its start.
+// resets); what is left is guest memory from its start, in which the rings of the receive, transmit and
+// control queues come first.
 #include <linux/virtio_config.h>
 #include <sys/socket.h>
 
@@ -56,6 +57,7 @@ struct Harness {
   GuestMemory memory = *GuestMemory::create(kMemoryBytes);
   EventFd receive_kick = *EventFd::create();
   EventFd transmit_kick = *EventFd::create();
+  EventFd control_kick = *EventFd::create();
   SilentNotifier notifier;
   UniqueFd peer;
   std::unique_ptr<IoThread> io_thread;
@@ -66,15 +68,18 @@ void activate(Harness& harness, std::uint64_t features, std::uint16_t size) {
   Activation activation;
   activation.features = features;
   activation.notifier = &harness.notifier;
-  for (const std::uint16_t index : {std::uint16_t{0}, std::uint16_t{1}}) {
-    // The rings of both queues at the front of memory, one after the other.
+  const std::array<const EventFd*, 3> kicks{&harness.receive_kick, &harness.transmit_kick,
+                                            &harness.control_kick};
+  for (std::uint16_t index = 0; index < kicks.size(); ++index) {
+    // The rings of all queues at the front of memory, one after the other.
     const std::uint64_t base = index * std::uint64_t{0x2800};
-    auto queue = SplitQueue::create(
-        harness.memory, {size, GuestAddress{base + 0x40}, GuestAddress{base}, GuestAddress{base + 0x1400}},
-        features);
+    auto queue =
+        SplitQueue::create(harness.memory,
+                           {index == 2 ? std::min(size, NetDevice::kMaxControlQueueSize) : size,
+                            GuestAddress{base + 0x40}, GuestAddress{base}, GuestAddress{base + 0x1400}},
+                           features);
     CHECK(queue.has_value());
-    const EventFd& kick = index == 0 ? harness.receive_kick : harness.transmit_kick;
-    activation.queues.push_back({index, *std::move(queue), kick.fd()});
+    activation.queues.push_back({index, *std::move(queue), kicks[index]->fd()});
   }
   CHECK(harness.device->activate(std::move(activation)).has_value());
 }
@@ -87,6 +92,9 @@ void operate(Harness& harness, std::uint8_t operation, std::uint8_t argument) {
       break;
     case 1:
       harness.transmit_kick.signal();
+      if (argument != 0) {
+        harness.control_kick.signal();
+      }
       break;
     case 2: {
       // A frame from the host end; its header says what the argument's bits say.
@@ -117,9 +125,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto queue_size = static_cast<std::uint16_t>(1U << (input[0] % 9U));
   // Each bit leaves out one feature that no other needs.
   std::uint64_t features = harness.device->features();
-  const std::array<unsigned, 6> optional{VIRTIO_NET_F_MRG_RXBUF,      VIRTIO_RING_F_EVENT_IDX,
-                                         VIRTIO_RING_F_INDIRECT_DESC, VIRTIO_NET_F_MTU,
-                                         VIRTIO_NET_F_HOST_USO,       VIRTIO_NET_F_GUEST_ECN};
+  const std::array<unsigned, 8> optional{
+      VIRTIO_NET_F_MRG_RXBUF, VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC, VIRTIO_NET_F_MTU,
+      VIRTIO_NET_F_HOST_USO,  VIRTIO_NET_F_GUEST_ECN,  VIRTIO_NET_F_CTRL_VLAN,      VIRTIO_NET_F_CTRL_RX};
   for (unsigned i = 0; i < optional.size(); ++i) {
     features &= ~(std::uint64_t{input[1] >> i & 1U} << optional[i]);
   }

@@ -28,11 +28,12 @@ virtio_net_config config_of(const NetDevice& device) {
   return config;
 }
 
-TEST_F(NetDeviceTest, IsANetworkDeviceWithTwoVirtqueues) {
+TEST_F(NetDeviceTest, IsANetworkDeviceWithAQueuePairAndAControlQueue) {
   EXPECT_EQ(device_->type(), 1U);
-  ASSERT_EQ(device_->max_queue_sizes().size(), 2U);
+  ASSERT_EQ(device_->max_queue_sizes().size(), 3U);
   EXPECT_EQ(device_->max_queue_sizes()[0], 256);
   EXPECT_EQ(device_->max_queue_sizes()[1], 256);
+  EXPECT_EQ(device_->max_queue_sizes()[2], 64);
 }
 
 // C11, C87

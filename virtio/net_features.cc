@@ -32,6 +32,10 @@ constexpr std::array kDependencies{
     Dependency{VIRTIO_NET_F_HOST_TSO6, bit(VIRTIO_NET_F_CSUM)},
     Dependency{VIRTIO_NET_F_HOST_ECN, bit(VIRTIO_NET_F_HOST_TSO4) | bit(VIRTIO_NET_F_HOST_TSO6)},
     Dependency{VIRTIO_NET_F_HOST_USO, bit(VIRTIO_NET_F_CSUM)},
+    Dependency{VIRTIO_NET_F_CTRL_RX, bit(VIRTIO_NET_F_CTRL_VQ)},
+    Dependency{VIRTIO_NET_F_CTRL_VLAN, bit(VIRTIO_NET_F_CTRL_VQ)},
+    Dependency{VIRTIO_NET_F_CTRL_MAC_ADDR, bit(VIRTIO_NET_F_CTRL_VQ)},
+    Dependency{VIRTIO_NET_F_GUEST_ANNOUNCE, bit(VIRTIO_NET_F_CTRL_VQ)},
 };
 
 /// virtio 1.3, 5.1.4.1 Device Requirements: mtu from 68; the upper end is a tap's (its length field has room
@@ -50,7 +54,13 @@ constexpr std::uint16_t kUdpChecksumOffset = 6;
 std::uint64_t offered_net_features(const net::FrameIoFeatures& host) {
   std::uint64_t features = bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_RING_F_INDIRECT_DESC) |
                            bit(VIRTIO_RING_F_EVENT_IDX) | bit(VIRTIO_NET_F_MAC) | bit(VIRTIO_NET_F_STATUS) |
-                           bit(VIRTIO_NET_F_MRG_RXBUF) | net::offered_offloads(host);
+                           bit(VIRTIO_NET_F_MRG_RXBUF) | bit(VIRTIO_NET_F_CTRL_VQ) |
+                           bit(VIRTIO_NET_F_CTRL_RX) | bit(VIRTIO_NET_F_CTRL_RX_EXTRA) |
+                           bit(VIRTIO_NET_F_CTRL_VLAN) | bit(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+                           bit(VIRTIO_NET_F_GUEST_ANNOUNCE) | net::offered_offloads(host);
+  if (has_feature(features, VIRTIO_NET_F_GUEST_CSUM)) {
+    features |= bit(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+  }
   if (host.mtu >= kMinMtu && host.mtu <= kMaxMtu) {
     features |= bit(VIRTIO_NET_F_MTU);
   }

@@ -13,7 +13,8 @@ constexpr bool has_feature(std::uint64_t features, unsigned bit) {
 }
 
 /// Every feature bit of a network device on this host end: VERSION_1, the ring features, MAC, STATUS,
-/// MRG_RXBUF, MTU if it is known and from 68 to 65521, and the offloads that the host end really has.
+/// MRG_RXBUF, the control virtqueue with all that it commands, MTU if it is known and from 68 to 65521, and
+/// the offloads that the host end really has.
 std::uint64_t offered_net_features(const net::FrameIoFeatures& host);
 
 /// `features` without those of `off`, and without all that cannot be had without these. VERSION_1 and MAC

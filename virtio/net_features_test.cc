@@ -18,17 +18,22 @@ using testing::kGuestOffloads;
 using testing::kHostOffloads;
 using testing::make_header;
 
+constexpr std::uint64_t kControlled = feature(VIRTIO_NET_F_CTRL_RX) | feature(VIRTIO_NET_F_CTRL_RX_EXTRA) |
+                                      feature(VIRTIO_NET_F_CTRL_VLAN) | feature(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+                                      feature(VIRTIO_NET_F_GUEST_ANNOUNCE);
 constexpr std::uint64_t kAlways = feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_INDIRECT_DESC) |
                                   feature(VIRTIO_RING_F_EVENT_IDX) | feature(VIRTIO_NET_F_MAC) |
-                                  feature(VIRTIO_NET_F_STATUS) | feature(VIRTIO_NET_F_MRG_RXBUF);
+                                  feature(VIRTIO_NET_F_STATUS) | feature(VIRTIO_NET_F_MRG_RXBUF) |
+                                  kControlled | feature(VIRTIO_NET_F_CTRL_VQ);
 constexpr std::uint8_t kNeedsCsum = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 constexpr std::uint64_t kFrame = 1000;
 
 // C7, C33, C35, C37: nothing but these, whatever the host end claims.
 TEST(NetFeatures, OfferedAreExactlyWhatIsImplemented) {
   EXPECT_EQ(offered_net_features({false, 0, 0}), kAlways);
-  EXPECT_EQ(offered_net_features({true, UINT32_MAX, 1500}),
-            kAlways | kGuestOffloads | kHostOffloads | feature(VIRTIO_NET_F_MTU));
+  EXPECT_EQ(offered_net_features({true, UINT32_MAX, 1500}), kAlways | kGuestOffloads | kHostOffloads |
+                                                                feature(VIRTIO_NET_F_MTU) |
+                                                                feature(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS));
 }
 
 TEST(NetFeatures, NoOffloadsWithoutAVnetHeader) {
@@ -78,9 +83,12 @@ TEST(NetFeatures, BitsWithoutThoseTheyNeedAreRefused) {
   EXPECT_FALSE(net_features_consistent(all & ~feature(VIRTIO_F_VERSION_1)));
   EXPECT_FALSE(net_features_consistent(all & ~feature(VIRTIO_NET_F_CSUM)));
   EXPECT_FALSE(net_features_consistent(all & ~feature(VIRTIO_NET_F_GUEST_CSUM)));
-  for (const int bit : {VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN,
-                        VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_HOST_TSO4,
-                        VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_USO}) {
+  EXPECT_FALSE(net_features_consistent(all & ~feature(VIRTIO_NET_F_CTRL_VQ)));
+  for (const int bit :
+       {VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_GUEST_ANNOUNCE,
+        VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_USO4,
+        VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_HOST_ECN,
+        VIRTIO_NET_F_HOST_USO}) {
     EXPECT_FALSE(net_features_consistent(feature(VIRTIO_F_VERSION_1) | feature(static_cast<unsigned>(bit))))
         << bit;
   }

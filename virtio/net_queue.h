@@ -29,6 +29,7 @@ struct NetQueueCounters {
   Counter frames;         ///< that the other side got
   Counter bytes;          ///< of those, without the vnet header
   Counter dropped;        ///< frames that the driver may not send or receive so, or that the backend refused
+  Counter filtered;       ///< received frames that the driver's filter keeps out
   Counter bad_chains;     ///< chains that broke a rule or are too small, given back with length 0
   Counter notifications;  ///< interrupts asked for
 };

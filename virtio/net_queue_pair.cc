@@ -19,7 +19,7 @@ void NetQueuePair::set_receive_queue(ActiveQueue queue) {
   receive_index_ = queue.index;
   receiver_.emplace(
       NetQueue{std::move(queue.queue), queue.index, environment_.notifier, environment_.counters.receive},
-      features_, environment_.host.mtu, environment_.host.vnet_header);
+      features_, environment_.host.mtu, environment_.host.vnet_header, environment_.rules);
 }
 
 void NetQueuePair::set_transmit_queue(ActiveQueue queue) {
@@ -28,6 +28,14 @@ void NetQueuePair::set_transmit_queue(ActiveQueue queue) {
   transmitter_.emplace(
       NetQueue{std::move(queue.queue), queue.index, environment_.notifier, environment_.counters.transmit},
       features_, environment_.host.vnet_header);
+}
+
+void NetQueuePair::set_control_queue(ActiveQueue queue) {
+  control_.kick_fd = queue.kick_fd;
+  control_index_ = queue.index;
+  commands_.emplace(
+      NetQueue{std::move(queue.queue), queue.index, environment_.notifier, environment_.counters.control},
+      features_, environment_.configuration, environment_.rules);
 }
 
 Status NetQueuePair::watch(net::FrameIo& io, Direction& direction) {
@@ -43,16 +51,23 @@ void NetQueuePair::unwatch(net::FrameIo& io, Direction& direction) {
   }
 }
 
+void NetQueuePair::unwatch_all(net::FrameIo& io) {
+  for (Direction* direction : {&receive_, &transmit_, &control_}) {
+    unwatch(io, *direction);
+  }
+}
+
 Status NetQueuePair::start(net::FrameIo& io) {
   if (environment_.host.vnet_header) {
     TAPIR_TRY(io.set_offloads(net::tun_offloads_for(features_)));
   }
   // Frames that the backend made for an earlier driver may need what this one did not accept.
   io.discard_received();
-  TAPIR_TRY(watch(io, receive_));
-  if (auto watched = watch(io, transmit_); !watched) {
-    unwatch(io, receive_);
-    return watched;
+  for (Direction* direction : {&receive_, &transmit_, &control_}) {
+    if (auto watched = watch(io, *direction); !watched) {
+      unwatch_all(io);
+      return watched;
+    }
   }
   io.want_receive(receiver_.has_value());
   return {};
@@ -62,15 +77,19 @@ bool NetQueuePair::turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready)
   if (halted_) {
     return false;
   }
+  control_.due = commands_ && (control_.due || control_.kicked(ready));
   transmit_.due = transmitter_ && (transmit_.due || ready.transmit || transmit_.kicked(ready));
   receive_.due = receiver_ && (receive_.due || ready.receive || receive_.kicked(ready));
-  if (transmit_.due) {
+  if (control_.due) {
+    control(io);
+  }
+  if (transmit_.due && !halted_) {
     transmit(io);
   }
   if (receive_.due && !halted_) {
     receive(io);
   }
-  return !halted_ && (transmit_.due || receive_.due);
+  return !halted_ && (control_.due || transmit_.due || receive_.due);
 }
 
 void NetQueuePair::transmit(net::FrameIo& io) {
@@ -78,6 +97,14 @@ void NetQueuePair::transmit(net::FrameIo& io) {
   transmit_.due = end == TurnEnd::kMore;
   if (end == TurnEnd::kBroken) {
     halt(io, transmitter_->ring(), transmit_index_);
+  }
+}
+
+void NetQueuePair::control(net::FrameIo& io) {
+  const TurnEnd end = commands_->run(io);
+  control_.due = end == TurnEnd::kMore;
+  if (end == TurnEnd::kBroken) {
+    halt(io, commands_->ring(), control_index_);
   }
 }
 
@@ -104,7 +131,7 @@ void NetQueuePair::receive(net::FrameIo& io) {
 
 void NetQueuePair::lose_link(net::FrameIo& io) {
   io.want_receive(false);
-  if (!environment_.link.take_down()) {
+  if (!environment_.configuration.take_link_down()) {
     return;
   }
   log(LogLevel::kWarning, "virtio-net: the host interface is gone; the guest sees its link down");
@@ -116,8 +143,7 @@ void NetQueuePair::lose_link(net::FrameIo& io) {
 void NetQueuePair::halt(net::FrameIo& io, const SplitQueue& ring, std::uint16_t queue) {
   halted_ = true;
   io.want_receive(false);
-  unwatch(io, receive_);
-  unwatch(io, transmit_);
+  unwatch_all(io);
   log_guest(LogLevel::kWarning,
             fmt::format("virtio-net: the driver broke virtqueue {}: {}; the device needs a reset", queue,
                         ring.broken_because()));
@@ -126,8 +152,7 @@ void NetQueuePair::halt(net::FrameIo& io, const SplitQueue& ring, std::uint16_t 
 
 void NetQueuePair::stop(net::FrameIo& io) {
   io.want_receive(false);
-  unwatch(io, receive_);
-  unwatch(io, transmit_);
+  unwatch_all(io);
   if (receiver_) {
     receiver_->stop();
   }

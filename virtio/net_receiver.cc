@@ -23,9 +23,10 @@ constexpr std::size_t kLinkHeaderBytes = 22;
 
 }  // namespace
 
-NetReceiver::NetReceiver(NetQueue queue, std::uint64_t features, std::uint16_t mtu, bool vnet_header)
+NetReceiver::NetReceiver(NetQueue queue, std::uint64_t features, std::uint16_t mtu, bool vnet_header,
+                         PublishedRules& rules)
     : queue_(std::move(queue)),
-      features_(features),
+      rules_(rules),
       mtu_(has_feature(features, VIRTIO_NET_F_MTU) ? mtu : std::uint16_t{0}),
       mergeable_(has_feature(features, VIRTIO_NET_F_MRG_RXBUF)),
       own_header_bytes_(vnet_header ? 0 : net::kVnetHeaderBytes),
@@ -137,12 +138,38 @@ net::ReceiveSpace NetReceiver::acquire(std::size_t bytes) {
   return {std::span(space_).first(kept), sum - own_header_bytes_, may_hold_more()};
 }
 
-bool NetReceiver::may_deliver(const net::VnetHeader& header, std::size_t frame_bytes) const {
-  if (!may_receive_gso(header.gso_type, features_)) {
+bool NetReceiver::may_deliver(const net::VnetHeader& header, std::size_t frame_bytes) {
+  const std::uint64_t features = rules_.get().features;
+  if (!may_receive_gso(header.gso_type, features)) {
+    return false;
+  }
+  // A checksum that nobody would complete. A tap makes no such frame, but had made it when the driver has
+  // just switched the offload off.
+  if ((header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0 && !has_feature(features, VIRTIO_NET_F_GUEST_CSUM)) {
     return false;
   }
   // virtio 1.3, 5.1.4.1: after MTU was negotiated, nothing longer without segmentation.
   return mtu_ == 0 || header.gso_type != VIRTIO_NET_HDR_GSO_NONE || frame_bytes <= mtu_ + kLinkHeaderBytes;
+}
+
+bool NetReceiver::wanted(std::size_t frame_bytes) {
+  const ReceiveFilter& filter = rules_.get().filter;
+  if (filter.accepts_everything()) {
+    return true;
+  }
+  std::array<std::byte, ReceiveFilter::kHeadBytes> head;
+  const std::size_t size = std::min(frame_bytes, head.size());
+  std::size_t skip = net::kVnetHeaderBytes;
+  std::size_t copied = 0;
+  for (std::size_t i = first_piece_; copied != size; ++i) {
+    const iovec& piece = pieces_[i];
+    const std::size_t skipped = std::min(skip, piece.iov_len);
+    skip -= skipped;
+    const std::size_t taken = std::min(size - copied, piece.iov_len - skipped);
+    std::memcpy(head.data() + copied, static_cast<const std::byte*>(piece.iov_base) + skipped, taken);
+    copied += taken;
+  }
+  return filter.accepts(std::span(head).first(size));
 }
 
 void NetReceiver::store_header(const net::VnetHeader& header) {
@@ -181,6 +208,10 @@ void NetReceiver::commit(std::size_t bytes) {
     queue_.counters.dropped.add(1);
     return;  // the chains stay for the next frame
   }
+  if (!wanted(total - net::kVnetHeaderBytes)) {
+    queue_.counters.filtered.add(1);
+    return;
+  }
 
   std::uint16_t buffers = 0;
   std::uint64_t room = 0;
@@ -191,7 +222,7 @@ void NetReceiver::commit(std::size_t bytes) {
   // virtio 1.3, 5.1.6.4.1: 1 without MRG_RXBUF, else the buffers that the frame is spread over. No flags at
   // all without GUEST_CSUM, not even that the checksum is known to be good.
   header.num_buffers = buffers;
-  if (has_feature(features_, VIRTIO_NET_F_GUEST_CSUM)) {
+  if (has_feature(rules_.get().features, VIRTIO_NET_F_GUEST_CSUM)) {
     header.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID;
   } else {
     header.flags = 0;

@@ -10,6 +10,7 @@
 #include "net/frame_io.h"
 #include "net/vnet_header.h"
 #include "virtio/net_queue.h"
+#include "virtio/receive_rules.h"
 
 namespace tapir::virtio {
 
@@ -22,8 +23,9 @@ namespace tapir::virtio {
 class NetReceiver final : public net::ReceiveSink {
  public:
   /// `features`: what the driver accepted. `mtu`: of the configuration space, 0 when not offered.
-  /// `vnet_header`: whether the backend's frames begin with the header.
-  NetReceiver(NetQueue queue, std::uint64_t features, std::uint16_t mtu, bool vnet_header);
+  /// `vnet_header`: whether the backend's frames begin with the header. `rules` outlive the object.
+  NetReceiver(NetQueue queue, std::uint64_t features, std::uint16_t mtu, bool vnet_header,
+              PublishedRules& rules);
   NetReceiver(const NetReceiver&) = delete;
   NetReceiver& operator=(const NetReceiver&) = delete;
   ~NetReceiver() override = default;
@@ -53,13 +55,15 @@ class NetReceiver final : public net::ReceiveSink {
   /// Holds one more chain; false when the driver has none.
   bool hold_chain();
   bool may_hold_more();
-  bool may_deliver(const net::VnetHeader& header, std::size_t frame_bytes) const;
+  bool may_deliver(const net::VnetHeader& header, std::size_t frame_bytes);
+  /// Whether the driver wants the frame at the start of the first chain.
+  bool wanted(std::size_t frame_bytes);
   /// Writes over the header at the start of the first chain.
   void store_header(const net::VnetHeader& header);
   void end_front_chain(std::uint64_t bytes);
 
   NetQueue queue_;
-  const std::uint64_t features_;
+  RulesInForce rules_;
   const std::uint16_t mtu_;
   const bool mergeable_;
   const std::size_t own_header_bytes_;  ///< of the header that the backend does not have

@@ -10,7 +10,7 @@ namespace guest {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x7472'6976;  // "virt"
-constexpr std::uint32_t kQueues = 2;           // receive, transmit: no control queue is offered
+constexpr std::uint32_t kQueues = 3;           // receive, transmit, control
 
 class Registers {
  public:
@@ -115,13 +115,14 @@ void check_configuration(const Registers& device) {
 }  // namespace
 
 void run_guest() {
-  plan(26);
+  plan(30);
   const Registers device(parameter("mmio", 0));
   check_identity(device);
   device.reset();
   check_after_reset(device);
   check_queue(device, 0);
   check_queue(device, 1);
+  check_queue(device, 2);
   device.write(VIRTIO_MMIO_QUEUE_SEL, kQueues);
   check_equal("a virtqueue that is not there has size 0", device.read(VIRTIO_MMIO_QUEUE_NUM_MAX), 0);
   check_status_machine(device);

@@ -13,7 +13,7 @@
 namespace guest {
 namespace {
 
-constexpr unsigned kQueues = 2;  // receive, transmit: no control queue is offered
+constexpr unsigned kQueues = 3;  // receive, transmit, control
 
 std::uint8_t common8(const VirtioPci& device, unsigned offset) {
   return read_register<std::uint8_t>(device.common + offset);
@@ -200,7 +200,7 @@ void check_msix(const VirtioPci& device) {
 }  // namespace
 
 void run_guest() {
-  plan(50);
+  plan(58);
   const AcpiTables acpi = find_acpi_tables();
   const VirtioPci device = find_virtio_net_pci();
   check("virtio-net is on bus 0", device.found);
@@ -213,6 +213,7 @@ void run_guest() {
   check_features(device);
   check_queue(device, 0);
   check_queue(device, 1);
+  check_queue(device, 2);
   write_common<std::uint16_t>(device, VIRTIO_PCI_COMMON_Q_SELECT, kQueues);
   check_equal("a virtqueue that is not there has size 0", common16(device, VIRTIO_PCI_COMMON_Q_SIZE), 0);
   check_status_machine(device);

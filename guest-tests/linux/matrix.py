@@ -15,7 +15,7 @@ import re
 import time
 
 import traffic
-from guest import Guest, GuestError, Network, Recipe, launch_line, run_in_own_network
+from guest import Guest, GuestError, Network, Recipe, host, launch_line, run_in_own_network
 
 FILE_BYTES = 64 << 20
 STREAM_SECONDS = 2
@@ -122,6 +122,69 @@ def check_rebind(guest):
     return status == 0, f"{REBINDS} under traffic; done: {output.splitlines()[-1] if output else 'none'}"
 
 
+def received_frames(guest):
+    return int(output_of(guest, "cat /sys/class/net/eth0/statistics/rx_packets"))
+
+
+def arriving(guest, tap, destination, vlan=None, count=50):
+    """Whether the guest's driver sees such frames. The ping behind them, answered when they are through, is few more."""
+    before = received_frames(guest)
+    traffic.send_frames(tap, destination, count, vlan)
+    output_of(guest, "ping -c 1 -W 5 $GATEWAY")
+    return received_frames(guest) - before >= count
+
+
+def check_filter(guest, tap):
+    """The guest's commands decide which frames it gets: by address, promiscuous mode, multicast and VLAN."""
+    foreign, group = "52:54:00:66:00:77", "01:00:5e:00:00:77"
+    wrong = []
+
+    def expect(what, wanted, *frame):
+        if arriving(guest, tap, *frame) != wanted:
+            wrong.append(f"{what}: {'missing' if wanted else 'delivered'}")
+
+    expect("own address", True, MAC)
+    expect("foreign address", False, foreign)
+    expect("foreign group", False, group)
+    expect("foreign VLAN", False, MAC, 66)
+    output_of(guest, "ifconfig eth0 allmulti")
+    expect("any group", True, group)
+    expect("foreign address beside any group", False, foreign)
+    output_of(guest, "ifconfig eth0 -allmulti; ip link set eth0 promisc on")
+    expect("promiscuous, foreign address", True, foreign)
+    expect("promiscuous, foreign VLAN", True, MAC, 66)
+    output_of(guest, "ip link set eth0 promisc off; vconfig add eth0 66 && ip link set eth0.66 up")
+    expect("joined VLAN", True, MAC, 66)
+    expect("another VLAN", False, MAC, 67)
+    output_of(guest, "vconfig rem eth0.66")
+    expect("left VLAN", False, MAC, 66)
+    return not wrong, "; ".join(wrong) or "by address, group, VLAN and promiscuous mode"
+
+
+def check_new_address(guest, tap):
+    """A changed address is answered to, and the old one is foreign then."""
+    new = "52:54:00:66:00:88"
+    output_of(guest, f"ip link set eth0 address {new}")
+    host("ip", "neighbor", "flush", "dev", "br0")
+    passed = arriving(guest, tap, new) and not arriving(guest, tap, MAC) and traffic.ping(ADDRESS, count=5) == 0
+    output_of(guest, f"ip link set eth0 address {MAC}")
+    host("ip", "neighbor", "flush", "dev", "br0")
+    return passed and traffic.ping(ADDRESS, count=5) == 0, f"{new}, and back"
+
+
+def check_guest_offloads(guest, tap):
+    """What the guest switches off, the host stops doing, and does again."""
+    def segmentation():
+        states = re.findall(r"tx-tcp-segmentation: (on|off)", host("ethtool", "-k", tap))
+        return states[0] if states else "unknown"
+
+    states = [segmentation()]
+    for state in ("off", "on"):
+        output_of(guest, f"ethtool -K eth0 rx-gro-hw {state}")
+        states.append(segmentation())
+    return states == ["on", "off", "on"], f"TSO of the tap: {', '.join(states)}"
+
+
 def judged_lines(log):
     """The kernel log without what is not about us."""
     return [line for line in log.splitlines() if not NOT_ABOUT_US.search(line)]
@@ -159,6 +222,9 @@ def run_guest(options, network, kernel, device, cpus):
         attempt("file-out", lambda: check_file(traffic.receive_file(guest)))
         attempt("iperf3-out", lambda: check_stream(to_guest=False))
         attempt("iperf3-in", lambda: check_stream(to_guest=True))
+        attempt("filter", lambda: check_filter(guest, recipe.tap))
+        attempt("new-address", lambda: check_new_address(guest, recipe.tap))
+        attempt("guest-offloads", lambda: check_guest_offloads(guest, recipe.tap))
         attempt("rebind", lambda: check_rebind(guest))
         attempt("offloads-after", lambda: check_offloads(guest))
         attempt("ping-after", check_ping)

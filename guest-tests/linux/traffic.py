@@ -6,11 +6,12 @@ import json
 import os
 import re
 import socket
+import struct
 import subprocess
 import threading
 import time
 
-from guest import HOST_ADDRESS, GuestError, host
+from guest import HOST_ADDRESS, HOST_MAC, GuestError, host
 
 FILE_PORT = 5300
 
@@ -114,6 +115,17 @@ def kernel_log(guest, limit=60):
     if status:
         raise GuestError(f"the guest could not send its kernel log: {output}")
     return server.result()
+
+
+def send_frames(tap, destination, count, vlan=None):
+    """Sends Ethernet frames of no known protocol into the guest, past the bridge: to any address, with any VLAN tag."""
+    octets = bytes(int(octet, 16) for octet in destination.split(":") + HOST_MAC.split(":"))
+    tag = b"" if vlan is None else struct.pack("!HH", 0x8100, vlan)
+    frame = octets + tag + struct.pack("!H", 0x88B5) + bytes(50)  # an EtherType for local experiments (IEEE 802)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as packets:
+        packets.bind((tap, 0))
+        for _ in range(count):
+            packets.send(frame)
 
 
 class Background:

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::uint64_t kReceiveRings = 0x10000;
 constexpr std::uint64_t kTransmitRings = 0x20000;
+constexpr std::uint64_t kControlRings = 0x30000;
 constexpr std::uint64_t kReceiveBuffers = std::uint64_t{1} << 20;
 constexpr std::uint64_t kTransmitBuffers = std::uint64_t{32} << 20;
 constexpr unsigned kTransmitBufferCount = 256;
@@ -75,6 +76,10 @@ Activation NetDriver::activation() {
   };
   add(0, *receive_, receive_kick_);
   add(1, *transmit_, transmit_kick_);
+  if (has_feature(features_, VIRTIO_NET_F_CTRL_VQ)) {
+    control_.emplace(memory_, DriverQueue::place(kControlRings, kControlQueueSize), event_index);
+    add(2, *control_, control_kick_);
+  }
   return activation;
 }
 
@@ -176,6 +181,39 @@ void NetDriver::kick_transmit() {
 void NetDriver::force_kicks() {
   receive_kick_.signal();
   transmit_kick_.signal();
+  control_kick_.signal();
+}
+
+std::optional<std::uint8_t> NetDriver::command(std::uint8_t command_class, std::uint8_t command,
+                                               std::span<const std::byte> data) {
+  CHECK(data.size() <= kCommandBytes - sizeof(virtio_net_ctrl_hdr));
+  const virtio_net_ctrl_hdr header{command_class, command};
+  const std::uint64_t data_at = kCommandBuffer + sizeof header;
+  CHECK(memory_.write_object(GuestAddress{kCommandBuffer}, header));
+  ChainBuilder chain;
+  chain.readable(kCommandBuffer, sizeof header);
+  if (!data.empty()) {
+    CHECK(memory_.write(GuestAddress{data_at}, data));
+    chain.readable(data_at, static_cast<std::uint32_t>(data.size()));
+  }
+  return command_raw(chain.writable(kAnswerBuffer, 1), kAnswerBuffer);
+}
+
+std::optional<std::uint8_t> NetDriver::command_raw(const ChainBuilder& chain, std::uint64_t ack) {
+  CHECK(memory_.write_object(GuestAddress{ack}, std::uint8_t{0xAA}));
+  CHECK(control_->add(chain).has_value());
+  if (control_->publish()) {
+    control_kick_.signal();
+  }
+  std::optional<DriverQueue::Used> used;
+  notifier_.wait_until([&] {
+    used = control_->take_used();
+    return used.has_value() || (control_->enable_interrupts() && (used = control_->take_used()).has_value());
+  });
+  if (!used || used->bytes != 1) {
+    return std::nullopt;
+  }
+  return memory_.read_object<std::uint8_t>(GuestAddress{ack});
 }
 
 bool NetDriver::wait_until_sent() {

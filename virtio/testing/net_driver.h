@@ -39,7 +39,7 @@ class RecordingNotifier final : public Notifier {
   std::atomic<bool> needs_reset_{false};
 };
 
-/// A driver of a network device in this process: two virtqueues, buffers in guest memory, no transport in
+/// A driver of a network device in this process: its virtqueues, buffers in guest memory, no transport in
 /// between. One thread, not the device's.
 ///
 ///     NetDriver driver(memory, features);
@@ -58,6 +58,11 @@ class NetDriver {
   static constexpr std::uint64_t kMemoryBytes = std::uint64_t{64} << 20;
   /// The largest buffer, and the distance from one to the next.
   static constexpr std::uint32_t kBufferBytes = 0x11000;
+  static constexpr std::uint16_t kControlQueueSize = 16;
+  /// Where commands and their answers are, and how much room they have.
+  static constexpr std::uint64_t kCommandBuffer = 0x40000;
+  static constexpr std::uint64_t kCommandBytes = 0x10000;
+  static constexpr std::uint64_t kAnswerBuffer = kCommandBuffer + kCommandBytes;
 
   /// `memory` has kMemoryBytes and outlives the driver.
   NetDriver(const GuestMemory& memory, std::uint64_t features, std::uint16_t queue_size = 256);
@@ -68,6 +73,8 @@ class NetDriver {
   const RecordingNotifier& notifier() const { return notifier_; }
   DriverQueue& receive_queue() { return *receive_; }
   DriverQueue& transmit_queue() { return *transmit_; }
+  /// Only if CTRL_VQ was accepted.
+  DriverQueue& control_queue() { return *control_; }
 
   /// Makes up to `count` receive buffers of `bytes` available, filled with 0xAA, and kicks; how many there
   /// was room for.
@@ -85,7 +92,14 @@ class NetDriver {
   /// Makes everything added to the transmitq available, and kicks if the device asks for it.
   void kick_transmit();
   void kick_receive();
-  /// Kicks both queues whether or not there is a reason.
+  /// Sends a command (virtio 1.3, 5.1.6.5) in one buffer for the class and the command, one for the data
+  /// (none if empty) and one for the answer, which is returned; nothing when there is none in 10 s.
+  std::optional<std::uint8_t> command(std::uint8_t command_class, std::uint8_t command,
+                                      std::span<const std::byte> data = {});
+  /// The same with the chain as it is; nothing when it is used with another length than 1. `ack` is where the
+  /// chain's answer would be.
+  std::optional<std::uint8_t> command_raw(const ChainBuilder& chain, std::uint64_t ack);
+  /// Kicks all queues whether or not there is a reason.
   void force_kicks();
   /// Takes back what the device used; false when not all in 10 s.
   bool wait_until_sent();
@@ -103,8 +117,10 @@ class NetDriver {
   RecordingNotifier notifier_;
   EventFd receive_kick_ = *EventFd::create();
   EventFd transmit_kick_ = *EventFd::create();
+  EventFd control_kick_ = *EventFd::create();
   std::optional<DriverQueue> receive_;
   std::optional<DriverQueue> transmit_;
+  std::optional<DriverQueue> control_;
   std::vector<Buffer> posted_;               ///< by head
   std::vector<std::uint64_t> free_receive_;  ///< addresses
   unsigned next_transmit_ = 0;

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "net/frame_io.h"
+#include "virtio/net_configuration.h"
+#include "virtio/net_queue.h"
+#include "virtio/receive_rules.h"
+
+namespace tapir::virtio {
+
+/// The control virtqueue of a network device (virtio 1.3, 5.1.6.5 Control Virtqueue): obeys the driver's
+/// commands on the receive filter, the device's address, announcements and guest offloads, each only if its
+/// feature was accepted. A command takes effect before its buffer is used. What is unknown, of the wrong
+/// length or out of range changes nothing and is answered with VIRTIO_NET_ERR; a chain that breaks a rule of
+/// virtqueues or has no room for the answer is given back with length 0. On the I/O thread of queue pair 0.
+class NetControl {
+ public:
+  /// `queue` counts in frames the commands obeyed, in dropped those answered with an error. `configuration`
+  /// and `rules` outlive the object. The driver's first rules are those of ReceiveFilter for `features`, and
+  /// already published.
+  NetControl(NetQueue queue, std::uint64_t features, NetConfiguration& configuration, PublishedRules& rules);
+  NetControl(const NetControl&) = delete;
+  NetControl& operator=(const NetControl&) = delete;
+  ~NetControl() = default;
+
+  /// Obeys what there is, as many commands as the virtqueue has entries.
+  [[nodiscard]] TurnEnd run(net::FrameIo& io);
+
+  const SplitQueue& ring() const { return queue_.ring; }
+
+ private:
+  /// Reads the driver's bytes one behind the other, each of them once.
+  class Reader;
+
+  void serve(net::FrameIo& io, DescriptorChain chain);
+  /// Whether the command was obeyed.
+  bool obey(net::FrameIo& io, Reader& command);
+  bool set_receive_mode(std::uint8_t mode, Reader& data);
+  bool set_mac_tables(Reader& data);
+  bool set_mac(Reader& data);
+  bool set_vlan(bool wanted, Reader& data);
+  bool set_guest_offloads(net::FrameIo& io, Reader& data);
+  bool accepted(unsigned feature) const;
+
+  NetQueue queue_;
+  const std::uint64_t features_;
+  NetConfiguration& configuration_;
+  PublishedRules& published_;
+  ReceiveRules rules_;
+  std::vector<iovec> pieces_;  ///< of the chain that is served; allocated once
+};
+
+}  // namespace tapir::virtio
