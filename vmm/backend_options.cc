@@ -82,6 +82,15 @@ void read_bridge(const KeyValueList& keys, BackendOption& option, Problems& prob
   option.tap.bridge = std::move(bridge);
 }
 
+void read_data_path(const KeyValueList& keys, TapConfig& tap) {
+  if (const auto engine = keys.find("io")) {
+    tap.engine = net::parse_engine(*engine).value_or(net::EngineChoice::kAuto);  // a choice, checked already
+  }
+  if (const auto poll = keys.find("poll-us")) {
+    tap.poll_microseconds = static_cast<std::uint32_t>(number_value(*poll));
+  }
+}
+
 ScriptConfig read_script(const KeyValueList& keys, std::string_view key, std::string_view standard) {
   const auto value = keys.find(key);
   if (!value) {
@@ -140,12 +149,7 @@ void read_tap(const KeyValueList& keys, NetworkOption where, BackendOption& opti
     const std::uint64_t bytes = size_value(*sndbuf);
     tap.sndbuf = bytes == 0 || bytes > INT_MAX ? std::uint64_t{INT_MAX} : bytes;
   }
-  if (const auto poll = keys.find("poll-us")) {
-    tap.poll_microseconds = static_cast<std::uint32_t>(number_value(*poll));
-    if (tap.poll_microseconds != 0) {
-      option.warnings.push_back(fmt::format("poll-us={} has no effect without vhost", *poll));
-    }
-  }
+  read_data_path(keys, tap);
   const bool inherited = keys.has("fd") || keys.has("fds");
   if (keys.has("helper") && !inherited) {
     read_bridge(keys, option, problems);
@@ -218,6 +222,7 @@ BackendOption parse_backend(std::span<const KeyItem> items, NetworkOption where,
     problems.add(fmt::format("id= is missing; for example {},id=n0", type));
   }
   if (type == "bridge") {
+    read_data_path(keys, option.tap);
     read_bridge(keys, option, problems);
   } else if (type == "tap") {
     read_tap(keys, where, option, problems);

@@ -50,10 +50,18 @@ void add_script(Argument& argument, std::string_view key, const ScriptConfig& sc
   }
 }
 
+void add_data_path(Argument& argument, const TapConfig& tap) {
+  if (tap.engine != net::EngineChoice::kAuto) {
+    argument.add("io", tap.engine == net::EngineChoice::kSync ? "sync" : "uring");
+  }
+  if (tap.poll_microseconds != 0) {
+    argument.add_number("poll-us", tap.poll_microseconds);
+  }
+}
+
 std::string bridge_argument(const TapConfig& tap) {
   const BridgeConfig& bridge = *tap.bridge;
-  const bool keys_of_tap = tap.sndbuf || tap.poll_microseconds != 0;
-  Argument argument(keys_of_tap ? "tap" : "bridge");
+  Argument argument(tap.sndbuf ? "tap" : "bridge");
   argument.add("id", tap.id);
   const auto named =
       bridge.helper ? net::bridge_in_helper(*bridge.helper) : Result<std::optional<std::string>>();
@@ -72,9 +80,7 @@ std::string bridge_argument(const TapConfig& tap) {
   if (tap.sndbuf) {
     argument.add("sndbuf", fmt::format("{}", *tap.sndbuf));
   }
-  if (tap.poll_microseconds != 0) {
-    argument.add_number("poll-us", tap.poll_microseconds);
-  }
+  add_data_path(argument, tap);
   return argument.text();
 }
 
@@ -102,9 +108,7 @@ std::string tap_argument(const TapConfig& tap) {
   if (tap.sndbuf) {
     argument.add("sndbuf", fmt::format("{}", *tap.sndbuf));
   }
-  if (tap.poll_microseconds != 0) {
-    argument.add_number("poll-us", tap.poll_microseconds);
-  }
+  add_data_path(argument, tap);
   return argument.text();
 }
 

@@ -40,7 +40,6 @@ constexpr KeySpec off_only(std::string_view name, std::string_view reason) {
   return {.name = name, .type = Type::kOffOnly, .value = "off", .help = reason, .example = "off"};
 }
 
-constexpr std::string_view kNoControlQueue = "tapir's NICs have no control virtqueue as yet";
 constexpr std::string_view kNoUfo = "fragmenting UDP is left to the guest, as the kernel has given it up";
 constexpr std::string_view kNoTunnel = "tapir has no offloads for frames in tunnels";
 constexpr std::string_view kModernOnly = "tapir's devices follow virtio 1.0 and later only";
@@ -79,6 +78,14 @@ constexpr std::array kDeviceKeys{
     feature("guest_uso6", VIRTIO_NET_F_GUEST_USO6, "large UDP frames over IPv6 may be received"),
     feature("mrg_rxbuf", VIRTIO_NET_F_MRG_RXBUF, "a frame received may lie in several buffers"),
     feature("status", VIRTIO_NET_F_STATUS, "the guest learns whether the link is up"),
+    feature("ctrl_vq", VIRTIO_NET_F_CTRL_VQ, "the guest has a control virtqueue, which what follows needs"),
+    feature("ctrl_rx", VIRTIO_NET_F_CTRL_RX, "the guest chooses what is received"),
+    feature("ctrl_rx_extra", VIRTIO_NET_F_CTRL_RX_EXTRA, "also by more modes"),
+    feature("ctrl_vlan", VIRTIO_NET_F_CTRL_VLAN, "the guest chooses which VLANs are received"),
+    feature("ctrl_mac_addr", VIRTIO_NET_F_CTRL_MAC_ADDR, "the guest may change the NIC's address"),
+    feature("ctrl_guest_offloads", VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+            "the guest may switch offloads while it runs"),
+    feature("guest_announce", VIRTIO_NET_F_GUEST_ANNOUNCE, "the guest can be asked to announce itself"),
     feature("indirect_desc", VIRTIO_RING_F_INDIRECT_DESC, "descriptors may stand in a table of their own"),
     feature("event_idx", VIRTIO_RING_F_EVENT_IDX, "kicks and interrupts that nobody needs are left out"),
     KeySpec{.name = "host_mtu",
@@ -153,11 +160,7 @@ constexpr std::array kDeviceKeys{
             .help = "without effect",
             .example = "300000",
             .max = UINT32_MAX},
-    off_only("mq", "tapir's NICs have one pair of virtqueues as yet"), off_only("ctrl_vq", kNoControlQueue),
-    off_only("ctrl_rx", kNoControlQueue), off_only("ctrl_rx_extra", kNoControlQueue),
-    off_only("ctrl_vlan", kNoControlQueue), off_only("ctrl_mac_addr", kNoControlQueue),
-    off_only("ctrl_guest_offloads", kNoControlQueue), off_only("guest_announce", kNoControlQueue),
-    off_only("guest_ufo", kNoUfo), off_only("host_ufo", kNoUfo), off_only("host_tunnel", kNoTunnel),
+    off_only("mq", "tapir's NICs have one pair of virtqueues as yet"),     off_only("guest_ufo", kNoUfo), off_only("host_ufo", kNoUfo), off_only("host_tunnel", kNoTunnel),
     off_only("guest_tunnel", kNoTunnel), off_only("host_tunnel_csum", kNoTunnel),
     off_only("guest_tunnel_csum", kNoTunnel),
     off_only("guest_rsc_ext", "tapir does not merge received segments"),

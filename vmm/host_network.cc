@@ -158,8 +158,10 @@ Result<HostNetwork> HostNetwork::open(const MachineConfig& config) {
 Status HostNetwork::start() {
   for (std::size_t index = 0; index < nics.size(); ++index) {
     HostNic& nic = nics[index];
+    const TapConfig tap = nic.config.backend.value_or(TapConfig{});
+    const net::FrameEngineOptions options{std::chrono::microseconds(tap.poll_microseconds)};
     TAPIR_TRY_ASSIGN(std::unique_ptr<net::FrameIo> engine,
-                     net::make_frame_io(std::move(nic.port), net::EngineChoice::kAuto));
+                     net::make_frame_io(std::move(nic.port), tap.engine, options));
     if (nic.hub != nullptr && engine->features().offloads != 0) {
       engine = std::make_unique<net::HubFrameIo>(std::move(engine), *nic.hub);
     }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net/frame_io_factory.h"
 #include "net/mac_address.h"
 
 namespace tapir::vmm {
@@ -52,7 +53,8 @@ struct TapConfig {
   std::optional<bool> vnet_header;      ///< unset: on when the tap has it
   std::optional<std::uint64_t> sndbuf;  ///< bytes, for TUNSETSNDBUF; unset: leave the kernel's default
   unsigned queues = 1;                  ///< 1 to kMaxQueues; of `fds`, their number
-  std::uint32_t poll_microseconds = 0;  ///< of poll-us=, which is for vhost only
+  net::EngineChoice engine = net::EngineChoice::kAuto;  ///< of io=
+  std::uint32_t poll_microseconds = 0;  ///< how long the I/O thread looks again and again before it sleeps
 
   friend bool operator==(const TapConfig&, const TapConfig&) = default;
 };

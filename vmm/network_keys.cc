@@ -41,6 +41,21 @@ constexpr KeySpec kQueuesKey{.name = "queues",
                              .example = "2",
                              .min = 1,
                              .max = kMaxQueues};
+constexpr KeySpec kIoKey{.name = "io",
+                         .type = Type::kChoice,
+                         .value = "auto|uring|sync",
+                         .standard = "auto",
+                         .help = "how frames move: over io_uring, or by plain system calls; auto takes "
+                                 "uring where it can be had",
+                         .example = "sync"};
+constexpr KeySpec kPollKey{.name = "poll-us",
+                           .type = Type::kNumber,
+                           .value = "N",
+                           .standard = "0",
+                           .help = "microseconds that the I/O thread looks for frames and kicks before it "
+                                   "sleeps; less latency for more CPU time",
+                           .example = "50",
+                           .max = UINT32_MAX};
 constexpr KeySpec kDownHelperKey{.name = "down-helper",
                                  .value = "COMMAND",
                                  .help = "run when a tap that a helper made goes",
@@ -97,19 +112,14 @@ constexpr std::array kTapKeys{
             .help = "bytes that may wait in the tap; 0 is without limit",
             .example = "1M"},
     kQueuesKey,
-    KeySpec{.name = "poll-us",
-            .type = Type::kNumber,
-            .value = "N",
-            .standard = "0",
-            .help = "taken as QEMU does; it is for vhost and without effect",
-            .example = "0",
-            .max = UINT32_MAX},
+    kIoKey,
+    kPollKey,
     KeySpec{.name = "vhost", .type = Type::kOffOnly, .value = "off", .help = kNoVhost, .example = "off"},
     KeySpec{.name = "vhostforce", .type = Type::kOffOnly, .value = "off", .help = kNoVhost, .example = "off"},
     KeySpec{.name = "vhostfd", .type = Type::kAbsent, .help = kNoVhost},
     KeySpec{.name = "vhostfds", .type = Type::kAbsent, .help = kNoVhost}};
 
-constexpr std::array kBridgeKeys{kTypeKey, kIdKey, kBridgeKey, kHelperKey, kQueuesKey, kDownHelperKey};
+constexpr std::array kBridgeKeys{kTypeKey, kIdKey, kBridgeKey, kHelperKey, kQueuesKey, kDownHelperKey, kIoKey, kPollKey};
 
 constexpr std::array kHubPortKeys{
     kTypeKey, kIdKey,
