@@ -9,9 +9,10 @@ The guest resets as in an emergency, without the kernel's orderly shutdown: driv
 middle of their work. (Orderly, Linux 6.1 marks its virtqueues as broken first, and a virtio_net that still has sent
 frames to collect then waits for them for ever, whatever the VMM does.)
 
-In the nested machine with 2 CPUs the guest, or the machine itself, hangs at times, once in some fifteen such resets; no
-cause was found in tapir, and in the emulation one was (nested/run tells of it). Long runs therefore give the nested
-machine 1 CPU; the guest has 2 all the same. guest-tests/freestanding resets under traffic on this machine's own KVM.
+In the nested machine with 2 CPUs the guest, or the machine itself, hangs at times: in three of the few runs that were
+made, after 2 to 16 such resets. No cause was found in tapir, and the emulation is suspected (nested/run tells why). Long
+runs therefore give the nested machine 1 CPU; the guest has 2 all the same. guest-tests/freestanding resets under traffic
+on this machine's own KVM.
 
 --idle leaves the frames out and resets in an orderly way.
 """
