@@ -148,6 +148,23 @@ TEST_F(NetDeviceTest, FindsWhatWasMadeAvailableBeforeActivation) {
   EXPECT_EQ(frame->frame, pattern(70));
 }
 
+// virtio 1.3, 5.1.2 Virtqueues: the control queue exists only with its feature, whatever the driver enables.
+TEST_F(NetDeviceTest, ControlQueueIsLeftAloneWithoutItsFeature) {
+  driver_.emplace(memory_, device_->features());
+  Activation activation = driver_->activation();
+  activation.features = feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_EVENT_IDX);
+  ASSERT_EQ(activation.queues.size(), 3U);
+  ASSERT_TRUE(device_->accepts(activation.features));
+  ASSERT_TRUE(device_->activate(std::move(activation)));
+  driver_->control_queue().set_avail_index(30000);  // would break a queue that is looked at
+  driver_->force_kicks();
+  driver_->send({}, pattern(60));
+  EXPECT_TRUE(driver_->wait_until_sent());
+  device_->reset();
+  EXPECT_FALSE(driver_->notifier().needs_reset());
+  EXPECT_EQ(driver_->control_queue().used_index(), 0);
+}
+
 // RST-01, C10: with frames parked in the device and buffers held, reset returns, and nothing is touched
 // afterwards.
 TEST_F(NetDeviceTest, TouchesNothingAfterReset) {
