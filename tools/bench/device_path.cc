@@ -37,7 +37,9 @@ DevicePath::DevicePath(std::unique_ptr<net::FrameIo> io, std::unique_ptr<GuestDr
                        std::uint64_t features)
     : io_(std::move(io)),
       driver_(std::move(driver)),
-      pair_({*driver_, counters_, link_, io_->features()}, features) {}
+      pair_({*driver_, counters_, configuration_, rules_, io_->features()}, features) {
+  rules_.publish({features, virtio::ReceiveFilter(net::MacAddress{}, features)});
+}
 
 Result<std::unique_ptr<Path>> DevicePath::create(net::FramePort port, const Traffic& traffic,
                                                  const DeviceSetup& setup) {

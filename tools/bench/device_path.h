@@ -50,7 +50,8 @@ class DevicePath final : public Path {
   std::unique_ptr<net::FrameIo> io_;
   std::unique_ptr<GuestDriver> driver_;
   virtio::NetQueuePair::Counters counters_;
-  virtio::NetLink link_;
+  virtio::NetConfiguration configuration_{net::MacAddress{}};
+  virtio::PublishedRules rules_;
   virtio::NetQueuePair pair_;
   bool more_ = true;
   bool started_ = false;
