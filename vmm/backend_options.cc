@@ -111,12 +111,8 @@ void read_own_tap(const KeyValueList& keys, NetworkOption where, TapConfig& tap,
   tap.down_script = read_script(keys, "downscript", macvtap ? std::string_view() : default_down_script());
   tap.vnet_header = keys.flag("vnet_hdr");
   // Of -net another rule says what is wrong.
-  const auto queues = keys.find("queues");
-  if (queues && number_value(*queues) > 1 && where != NetworkOption::kNet) {
-    problems.add(fmt::format(
-        "queues={}: only a bridge helper or fds= brings a tap with more than one queue as yet; leave "
-        "queues= out, or use -netdev bridge",
-        *queues));
+  if (const auto queues = keys.find("queues"); queues && where != NetworkOption::kNet) {
+    tap.queues = static_cast<unsigned>(number_value(*queues));
   }
 }
 

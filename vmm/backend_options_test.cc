@@ -160,6 +160,12 @@ TEST(BackendOptionsTest, DescriptorsAreOneForEachQueue) {
   EXPECT_EQ(parsed("tap,fds=7:3:5").tap.queues, 3U);
 }
 
+TEST(BackendOptionsTest, TapMayHaveSeveralQueues) {
+  EXPECT_EQ(parsed("tap,ifname=t0").tap.queues, 1U);
+  EXPECT_EQ(parsed("tap,ifname=t0,queues=4").tap.queues, 4U);
+  EXPECT_EQ(parsed("tap,helper=/h,queues=4").tap.queues, 4U);
+}
+
 TEST(BackendOptionsTest, SendBufferIsSetOnRequestOnly) {
   EXPECT_EQ(parsed("tap,fd=3").tap.sndbuf, std::nullopt);
   EXPECT_EQ(parsed("tap,fd=3,sndbuf=1.5k").tap.sndbuf, 1536U);

@@ -104,6 +104,9 @@ std::string tap_argument(const TapConfig& tap) {
     if (tap.vnet_header) {
       argument.add("vnet_hdr", *tap.vnet_header ? "on" : "off");
     }
+    if (tap.queues > 1) {
+      argument.add_number("queues", tap.queues);
+    }
   }
   if (tap.sndbuf) {
     argument.add("sndbuf", fmt::format("{}", *tap.sndbuf));

@@ -225,12 +225,6 @@ class Resolver {
       return;
     }
     nic.backend = tap_of(endpoint);
-    if (nic.backend->queues > 1) {
-      warnings_.push_back(fmt::format(
-          "{}: a NIC has one queue pair as yet; the first of the {} queues of the tap is used and "
-          "the others get no frames",
-          nic.backend->option, nic.backend->queues));
-    }
   }
 
   void warn(const Endpoint& endpoint) {
