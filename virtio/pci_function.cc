@@ -123,6 +123,9 @@ std::uint8_t PciFunction::add_capability(std::uint8_t id, std::span<const std::b
 void PciFunction::use_msix(std::vector<MsiInterrupt*> interrupts, unsigned bar, std::uint32_t table_offset,
                            std::uint32_t pba_offset) {
   CHECK(!msix_ && bar < kBars && table_offset % 8 == 0 && pba_offset % 8 == 0);
+  if (interrupts.empty()) {
+    return;
+  }
   msix_ = std::make_unique<MsixTable>(std::move(interrupts));
   CHECK(lies_within(table_offset, msix_->table_bytes(), 0, bars_[bar].bytes));
   CHECK(lies_within(pba_offset, msix_->pba_bytes(), 0, bars_[bar].bytes));

@@ -93,8 +93,8 @@ class PciFunction {
   /// space.
   std::uint8_t add_capability(std::uint8_t id, std::span<const std::byte> body,
                               std::span<const std::byte> writable);
-  /// MSI-X with these borrowed vectors, its table and pending bits inside a BAR (the owner of the BAR
-  /// forwards accesses to msix()).
+  /// MSI-X, unless there are no vectors, with these borrowed ones, its table and pending bits inside a BAR
+  /// (the owner of the BAR forwards accesses to msix()).
   void use_msix(std::vector<MsiInterrupt*> interrupts, unsigned bar, std::uint32_t table_offset,
                 std::uint32_t pba_offset);
   /// The borrowed line behind the interrupt pin.

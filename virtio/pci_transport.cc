@@ -101,9 +101,7 @@ PciTransport::PciTransport(PciTransportParts parts, std::vector<EventFd> kicks)
   CHECK(parts.vectors.size() != 1 && parts.vectors.size() <= kMaxVectors &&
         state_.queue_count() <= kMaxQueues);
   add_bar(kBar, kBarBytes);
-  if (!parts.vectors.empty()) {
-    use_msix(std::move(parts.vectors), kBar, kMsixTableOffset, kMsixPbaOffset);
-  }
+  use_msix(std::move(parts.vectors), kBar, kMsixTableOffset, kMsixPbaOffset);
   use_intx(&parts.intx);
   add_virtio_capabilities();
 }

@@ -33,9 +33,10 @@ def addresses(number):
 class Bench:
     """What all parts have: programs, bridges br0 and br1, and a place for logs."""
 
-    def __init__(self, options):
+    def __init__(self, options, name="bridge"):
         self.options = options
-        self.checks = Checks("bridge")
+        self.name = name
+        self.checks = Checks(name)
         Network()
         host("ip", "link", "add", "br1", "type", "bridge")
         host("ip", "link", "set", "br1", "up")
@@ -44,7 +45,7 @@ class Bench:
         options = self.options
         recipe = Recipe(vmm=vmm or options.vmm, kernel=os.path.join(options.kernels, "cloud/vmlinuz"),
                         initrd=os.path.join(options.initrds, "cloud.initrd"), network=network, memory=256)
-        return Guest(launch_line(recipe), os.path.join(options.logs, f"bridge-{name}.log"))
+        return Guest(launch_line(recipe), os.path.join(options.logs, f"{self.name}-{name}.log"))
 
     def nothing_left(self):
         """No port is on any bridge a moment after the last guest ended."""

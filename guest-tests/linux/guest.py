@@ -233,6 +233,10 @@ class Guest:
         """Of tapir only; QEMU has other ways."""
         self._process.send_signal(signal.SIGPWR)
 
+    def terminate(self):
+        """As a service manager ends the VMM."""
+        self._process.terminate()
+
     def wait_end(self, limit):
         try:
             status = self._process.wait(timeout=limit)

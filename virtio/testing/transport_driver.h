@@ -157,15 +157,13 @@ class PciDriver final : public TransportDriver {
   static constexpr std::size_t kVectors = 4;
 
   /// With all of `vectors` or, without MSI-X, none.
-  explicit PciDriver(TransportParts& parts, bool msix = true)
-      : transport(PciTransport::create({.device = parts.device,
-                                        .memory = parts.memory,
-                                        .doorbell = parts.doorbell,
-                                        .intx = line,
-                                        .vectors = msix ? std::vector<MsiInterrupt*>{&vectors[0], &vectors[1],
-                                                                                     &vectors[2], &vectors[3]}
-                                                        : std::vector<MsiInterrupt*>()})
-                      .value()) {}
+  explicit PciDriver(TransportParts& parts, bool msix = true) {
+    std::vector<MsiInterrupt*> used;
+    for (std::size_t i = 0; msix && i < kVectors; ++i) {
+      used.push_back(&vectors[i]);
+    }
+    transport = PciTransport::create({parts.device, parts.memory, parts.doorbell, line, used}).value();
+  }
 
   /// A register of the common configuration, `bytes` wide.
   std::uint64_t read(std::uint64_t offset, std::size_t bytes) {
