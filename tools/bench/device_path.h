@@ -6,10 +6,13 @@
 #include <string>
 
 #include "net/frame_io.h"
+#include "net/mac_address.h"
 #include "tools/bench/engine.h"
 #include "tools/bench/guest_driver.h"
 #include "tools/bench/path_case.h"
+#include "virtio/net_configuration.h"
 #include "virtio/net_queue_pair.h"
+#include "virtio/receive_rules.h"
 
 namespace tapir::bench {
 
