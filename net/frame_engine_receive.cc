@@ -96,6 +96,7 @@ std::optional<ReceiveEnd> FrameEngine::read_in_place(ReceiveSink& sink, const Re
   static_cast<void>(calls_->read({&call, 1}));
   if (call.result < 0) {
     spend(left, 0);
+    readable_ = readable_ && call.result != -EAGAIN;
     return receive_failed(static_cast<int>(-call.result));
   }
   const auto size = static_cast<std::size_t>(call.result);
@@ -112,7 +113,11 @@ void FrameEngine::read_to_slots(unsigned frames) {
   ++counters_.receive_batches;
   reads_done_ = calls_->read(std::span(reads_).first(count));
   next_read_ = 0;
-  found_nothing_ = false;
+  // Now and not when the result is dealt with, which may be later than frames that came meanwhile.
+  const auto done = std::span(reads_).first(reads_done_);
+  found_nothing_ =
+      std::any_of(done.begin(), done.end(), [](const FrameCall& call) { return call.result == -EAGAIN; });
+  readable_ = readable_ && !found_nothing_;
   adapt_reads(count);
 }
 
@@ -167,7 +172,6 @@ std::optional<ReceiveEnd> FrameEngine::receive_failed(int error) {
     case ReceiveFault::kRetry:
       return std::nullopt;  // costs one of the budget, so it ends
     case ReceiveFault::kWait:
-      readable_ = false;
       return ReceiveEnd::kDrained;
     case ReceiveFault::kDropAndPause:
       ++counters_.receive_dropped;
