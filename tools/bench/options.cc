@@ -180,6 +180,7 @@ Status apply(Options& options, std::span<const std::string> words, std::size_t& 
                                          [&](const OptionSpec& each) { return each.name == name; });
   if (found == kOptions.end()) {
     std::vector<std::string_view> names;
+    names.reserve(kOptions.size());
     for (const OptionSpec& each : kOptions) {
       names.push_back(each.name);
     }

@@ -26,8 +26,8 @@ class Palette {
       const bool second = name.find("256") != std::string::npos || name.starts_with("spinning");
       return second ? "#c3c7cd" : "#8a8f98";
     }
-    static const std::vector<std::string> kColours{"#e08214", "#1f78b4", "#33a02c", "#6a3d9a"};
-    const auto [found, added] = colours_.try_emplace(name, kColours[colours_.size() % kColours.size()]);
+    static const std::vector<std::string> colours{"#e08214", "#1f78b4", "#33a02c", "#6a3d9a"};
+    const auto [found, added] = colours_.try_emplace(name, colours[colours_.size() % colours.size()]);
     return found->second;
   }
 
