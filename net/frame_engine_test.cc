@@ -225,6 +225,25 @@ TEST_P(FrameEngineTest, WhatComesWithinABatchIsNotLost) {
   EXPECT_EQ(sink_.received.size(), 20U);
 }
 
+TEST_P(FrameEngineTest, TellsOfFramesThatCameWhileOneWasHeld) {
+  // The second is held, with a read behind it that found nothing.
+  std::vector<Frame> frames{make_frame(100, 1), make_frame(2000, 2), make_frame(200, 3)};
+  ASSERT_TRUE(link_->send(frames[0]) && link_->send(frames[1]));
+  RecordingSink sink(1500, 1);
+  EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kStarved);
+  io_->want_receive(false);
+  ASSERT_TRUE(link_->send(frames[2]));
+  EXPECT_FALSE(io_->wait(FrameIo::Clock::now()).receive);
+  sink.resize(2);
+  EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
+  io_->want_receive(true);
+  if (sink.received.size() < frames.size()) {
+    EXPECT_TRUE(io_->wait(FrameIo::Clock::now() + std::chrono::seconds(5)).receive);
+    EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
+  }
+  EXPECT_EQ(sink.received, frames);
+}
+
 TEST(FrameFault, EveryErrnoHasItsAction) {
   EXPECT_EQ(classify_receive_error(EAGAIN), ReceiveFault::kWait);
   EXPECT_EQ(classify_receive_error(EINTR), ReceiveFault::kRetry);

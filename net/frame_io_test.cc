@@ -222,26 +222,6 @@ TEST_P(FrameIoTest, HoldsAWholeBatchInOrder) {
   EXPECT_EQ(io_->counters().receive_dropped, 0U);
 }
 
-TEST_P(FrameIoTest, TellsOfFramesThatCameWhileOneWasHeld) {
-  // The last of them is held, with a read behind it that found nothing.
-  auto frames = send({100, 2000});
-  io_->want_receive(true);
-  RecordingSink sink(1500, 1);
-  EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kStarved);
-  io_->want_receive(false);
-  const auto later = send({200});
-  EXPECT_FALSE(poll().receive);
-  sink.resize(2);
-  EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
-  io_->want_receive(true);
-  if (sink.received.size() < 3) {
-    EXPECT_TRUE(io_->wait(FrameIo::Clock::now() + std::chrono::seconds(5)).receive);
-    EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
-  }
-  frames.insert(frames.end(), later.begin(), later.end());
-  EXPECT_EQ(sink.received, frames);
-}
-
 TEST_P(FrameIoTest, LosesNothingWhileThereIsNoSpaceAtAll) {
   const auto frames = send({100, 200, 300});
   RecordingSink sink(1500, 0);

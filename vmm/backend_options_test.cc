@@ -125,7 +125,7 @@ TEST(BackendOptionsTest, KeysOfANicAreLeftToTheCaller) {
   EXPECT_EQ(parse_backend(items, NetworkOption::kNic, nic_keys(), problems).tap.bridge->bridge, "br1");
   EXPECT_THAT(problems.sentences(), IsEmpty());
   EXPECT_EQ(refusal("bridge,mac=52:54:00:00:00:01"),
-            "unknown key 'mac'; tapir knows type, id, br, helper, queues, down-helper");
+            "unknown key 'mac'; tapir knows type, id, br, helper, queues, down-helper, io, poll-us");
 }
 
 TEST(BackendOptionsTest, ScriptsOfATapThatIsOpenedHaveDefaults) {

@@ -45,15 +45,17 @@ constexpr KeySpec kIoKey{.name = "io",
                          .type = Type::kChoice,
                          .value = "auto|uring|sync",
                          .standard = "auto",
-                         .help = "how frames move: over io_uring, or by plain system calls; auto takes "
-                                 "uring where it can be had",
+                         .help =
+                             "how frames move: over io_uring, or by plain system calls; auto takes "
+                             "uring where it can be had",
                          .example = "sync"};
 constexpr KeySpec kPollKey{.name = "poll-us",
                            .type = Type::kNumber,
                            .value = "N",
                            .standard = "0",
-                           .help = "microseconds that the I/O thread looks for frames and kicks before it "
-                                   "sleeps; less latency for more CPU time",
+                           .help =
+                               "microseconds that the I/O thread looks for frames and kicks before it "
+                               "sleeps; less latency for more CPU time",
                            .example = "50",
                            .max = UINT32_MAX};
 constexpr KeySpec kDownHelperKey{.name = "down-helper",
@@ -119,7 +121,8 @@ constexpr std::array kTapKeys{
     KeySpec{.name = "vhostfd", .type = Type::kAbsent, .help = kNoVhost},
     KeySpec{.name = "vhostfds", .type = Type::kAbsent, .help = kNoVhost}};
 
-constexpr std::array kBridgeKeys{kTypeKey, kIdKey, kBridgeKey, kHelperKey, kQueuesKey, kDownHelperKey, kIoKey, kPollKey};
+constexpr std::array kBridgeKeys{kTypeKey,   kIdKey,         kBridgeKey, kHelperKey,
+                                 kQueuesKey, kDownHelperKey, kIoKey,     kPollKey};
 
 constexpr std::array kHubPortKeys{
     kTypeKey, kIdKey,
