@@ -4,6 +4,10 @@
 and host, both guests up at once and measured in turns, the order changing from round to round.
 
     compare.py --vmm tapir --kernels build/kernels --initrds DIR --logs DIR [--rounds 5] [--seconds 4] [--cpus 1]
+      [--vhost] [--helper PROGRAM]
+
+--vhost: QEMU's frames are moved by the kernel's vhost-net. --helper, tapir's bridge helper: instead of a tap that is there,
+both have the options `-net nic,model=virtio -net bridge`, each with its own helper.
 
 Prints every measurement, then for each direction both medians with their range, and tapir's share of QEMU's.
 """
@@ -12,17 +16,30 @@ import argparse
 import os
 import statistics
 
+import installation
 import traffic
 from guest import Guest, GuestError, Network, Recipe, launch_line, run_in_own_network
 
 DIRECTIONS = (("guest to host", False), ("host to guest", True))
 
 
+def network_words(options, name, tap, mac):
+    """What joins the guest to br0."""
+    if options.helper:
+        helper = f",helper={installation.QEMU_HELPER}" if name == "qemu" else ""
+        return ("-net", f"bridge{helper}", "-net", f"nic,model=virtio,macaddr={mac}")
+    vhost = ",vhost=on" if name == "qemu" and options.vhost else ""
+    return ("-netdev", f"tap,id=n0,ifname={tap},script=no,downscript=no{vhost}",
+            "-device", f"virtio-net-pci,netdev=n0,mac={mac}")
+
+
 def recipe_for(options, name, number):
+    mac = f"52:54:00:66:00:{number + 2:02x}"
     return Recipe(vmm="qemu" if name == "qemu" else options.vmm,
                   kernel=os.path.join(options.kernels, options.kernel, "vmlinuz"),
                   initrd=os.path.join(options.initrds, f"{options.kernel}.initrd"), tap=f"t{number}",
-                  address=f"10.66.0.{number + 2}", mac=f"52:54:00:66:00:{number + 2:02x}", cpus=options.cpus)
+                  address=f"10.66.0.{number + 2}", mac=mac, cpus=options.cpus,
+                  network=network_words(options, name, f"t{number}", mac))
 
 
 def measure(options, recipes):
@@ -48,6 +65,15 @@ def report(rates):
         print(f"{direction:18}  {cells[0]:28}  {cells[1]:28}  {medians[0] / medians[1]:.2f}")
 
 
+def install_helpers(options):
+    for directory in ("/usr/local", "/etc"):
+        installation.cover(directory)
+    installation.install(options.helper, options.installer, "--setuid")
+    installation.install_qemus()
+    installation.allow("allow br0")
+    installation.allow("allow br0", path=installation.QEMU_RULES)
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("vmm", "kernels", "initrds", "logs"):
@@ -56,12 +82,18 @@ def main():
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--kernel", default="cloud")
+    parser.add_argument("--vhost", action="store_true")
+    parser.add_argument("--helper")
+    parser.add_argument("--installer")
     options = parser.parse_args()
     os.makedirs(options.logs, exist_ok=True)
     network = Network()
     recipes = {name: recipe_for(options, name, number) for number, name in enumerate(("tapir", "qemu"))}
-    for recipe in recipes.values():
-        network.add_tap(recipe.tap)
+    if options.helper:
+        install_helpers(options)
+    else:
+        for recipe in recipes.values():
+            network.add_tap(recipe.tap)
     try:
         with (Guest(launch_line(recipes["tapir"]), os.path.join(options.logs, "compare-tapir.log")) as tapir,
               Guest(launch_line(recipes["qemu"]), os.path.join(options.logs, "compare-qemu.log")) as qemu):
