@@ -19,9 +19,23 @@ namespace {
 constexpr int kAttempts = 16;
 
 // As by closing our descriptors, but also when somebody else has one or made the tap persistent.
-void remove_tap(Netlink& netlink, int index) {
-  NetlinkRequest request = NetlinkRequest::for_link(RTM_DELLINK, index);
-  static_cast<void>(netlink.change(request));  // fails if it is gone already
+void remove_tap(Netlink& netlink, const TapDevice& device) {
+  const auto link = device.find_any(netlink);
+  if (link && link->kind == "tun") {
+    NetlinkRequest request = NetlinkRequest::for_link(RTM_DELLINK, link->index);
+    static_cast<void>(netlink.change(request));  // fails if it is gone already
+  }
+}
+
+Result<LinkState> make_exclusive(Netlink& netlink, TapDevice& device, unsigned queues) {
+  TAPIR_TRY(device.claim());
+  TAPIR_TRY(device.add_queues(queues));
+  TAPIR_TRY_ASSIGN(LinkState link, device.find(netlink));
+  TAPIR_TRY(device.check(link));
+  if (queues > 1) {
+    TAPIR_TRY(device.forget_settings());
+  }
+  return link;
 }
 
 Status describe_tap(Netlink& netlink, int tap, const LinkState& bridge, const PortRequest& request,
@@ -118,21 +132,13 @@ Result<ExclusiveTap> open_tap(Netlink& netlink, const PortRequest& request, cons
   }
   for (int attempt = 1;; ++attempt) {
     TAPIR_TRY_ASSIGN(TapDevice device, TapDevice::create(options));
-    TAPIR_TRY(device.claim());
-    TAPIR_TRY(device.add_queues(request.queues));
-    TAPIR_TRY_ASSIGN(LinkState link, device.find(netlink));
-    const auto exclusive = device.check(link);
-    if (exclusive) {
-      if (request.queues > 1) {
-        TAPIR_TRY(device.forget_settings());
-      }
-      return ExclusiveTap{std::move(device), std::move(link)};
+    auto link = make_exclusive(netlink, device, request.queues);
+    if (link) {
+      return ExclusiveTap{std::move(device), *std::move(link)};
     }
-    if (link.kind == "tun") {
-      remove_tap(netlink, link.index);
-    }
-    if (exclusive.error().code() != EBUSY || attempt == kAttempts) {
-      return tl::unexpected(exclusive.error());
+    remove_tap(netlink, device);
+    if (link.error().code() != EBUSY || attempt == kAttempts) {
+      return tl::unexpected(link.error());
     }
   }
 }

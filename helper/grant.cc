@@ -39,31 +39,40 @@ Result<Decision> decide_by_rules(const User& caller, const std::string& bridge) 
   return decision;
 }
 
-// All but the record of a refusal.
-Status decide_and_pass(const GrantRequest& request, const User& caller, Privileges& privileges,
-                       const AuditTrail& trail) {
+// Up to the record of the grant, which is made while only this process has the tap: once the caller has it,
+// too, he may end the process.
+Result<Port> make_granted_port(const GrantRequest& request, const User& caller, Privileges& privileges,
+                               const AuditTrail& trail) {
   TAPIR_TRY(privileges.check_net_admin());
   TAPIR_TRY_ASSIGN(const Decision decision, decide_by_rules(caller, request.bridge));
-  TAPIR_TRY_ASSIGN(const Port port, make_port({request.bridge, caller.uid, request.queues,
-                                               request.vnet_header, request.guest_mac, decision.policy}));
+  TAPIR_TRY_ASSIGN(Port port, make_port({request.bridge, caller.uid, request.queues, request.vnet_header,
+                                         request.guest_mac, decision.policy}));
   TAPIR_TRY(privileges.drop());
-  // While only this process has the tap: once the caller has it, too, he may end the process.
   trail.write({true, caller.uid, request.bridge, port.tap, decision.reason});
-  TAPIR_TRY(hand_over(port, caller.uid));
-  return net::send_fds(request.fd, port.queues);
+  return port;
+}
+
+Status pass_on(const Port& port, uid_t owner, int receiver) {
+  TAPIR_TRY(hand_over(port, owner));
+  return net::send_fds(receiver, port.queues);
 }
 
 Status grant(const GrantRequest& request, Privileges& privileges) {
   TAPIR_TRY(close_all_but(request.fd));
   // Before anything is opened, which might get the number of a descriptor that is not there.
-  Status passed = check_receiver(request.fd);
+  const Status receiver = check_receiver(request.fd);
   TAPIR_TRY_ASSIGN(const AuditTrail trail, AuditTrail::open());
   const User caller = user_of(privileges.caller());
-  if (passed) {
-    passed = decide_and_pass(request, caller, privileges, trail);
+  const auto port = receiver ? make_granted_port(request, caller, privileges, trail)
+                             : Result<Port>(tl::unexpected(receiver.error()));
+  if (!port) {
+    trail.write({false, caller.uid, request.bridge, {}, port.error().message()});
+    return tl::unexpected(port.error());
   }
+  Status passed = pass_on(*port, caller.uid, request.fd);
   if (!passed) {
-    trail.write({false, caller.uid, request.bridge, {}, passed.error().message()});
+    // The caller may have attached to it by now, so that it need not be gone.
+    trail.write({true, caller.uid, request.bridge, port->tap, "not passed on: " + passed.error().message()});
   }
   return passed;
 }

@@ -32,9 +32,9 @@ struct Outcome {
 ///   7. the last capability is given away and that is verified;
 ///   8. the audit trail gets its record, the tap is made the caller's, and the descriptors are sent.
 ///
-/// The tap is never persistent, and until 8 nobody but root can attach to it, so that whatever ends this
-/// process before takes it away. On success a run that grants prints nothing, as QEMU's helper. The process
-/// is good for nothing else afterwards.
+/// The tap is never persistent, and nobody but root can attach to it from before it is on the bridge until 8,
+/// so that whatever ends this process before takes it away. On success a run that grants prints nothing, as
+/// QEMU's helper. The process is good for nothing else afterwards.
 Outcome run(std::span<const char* const> words);
 
 }  // namespace tapir::helper

@@ -165,10 +165,10 @@ Status check_port(const PortState& port, const PortPolicy& policy) {
   return {};
 }
 
-std::string reservation_name(int bridge, std::optional<std::uint16_t> vlan, const net::MacAddress& guest) {
+std::string reservation_name(int bridge, const net::MacAddress& guest) {
   std::string address = guest.to_string();
   std::erase(address, ':');
-  return "tapir-" + std::to_string(bridge) + "-" + std::to_string(vlan.value_or(0)) + "-" + address;
+  return "tapir-" + std::to_string(bridge) + "-" + address;
 }
 
 Status set_options(Netlink& netlink, int tap, int bridge, const PortPolicy& policy,
@@ -183,7 +183,7 @@ Status set_options(Netlink& netlink, int tap, int bridge, const PortPolicy& poli
     TAPIR_TRY(set_flags(netlink, tap, policy));
   }
   if (policy.lock) {
-    TAPIR_TRY(reserve_address(netlink, tap, reservation_name(bridge, policy.vlan, *guest), *guest));
+    TAPIR_TRY(reserve_address(netlink, tap, reservation_name(bridge, *guest), *guest));
     TAPIR_TRY(pin_address(netlink, tap, *guest, policy.vlan));
   }
   return {};

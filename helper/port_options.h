@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -32,16 +31,16 @@ namespace tapir::helper {
 ///
 /// The entry alone does not hold against who has the descriptor of another tap: by giving that tap the
 /// guest's address (SIOCSIFHWADDR) he has the kernel delete it (br_fdb_changeaddr). So the tap also gets an
-/// alternative name that is made of bridge, VLAN and address (see reservation_name). Interface names are
+/// alternative name that is made of bridge and address (see reservation_name). Interface names are
 /// unique in a network namespace, to make one takes CAP_NET_ADMIN, and it goes when the tap does: nobody else
 /// gets the address as long as the tap is there.
 [[nodiscard]] Status set_options(Netlink& netlink, int tap, int bridge, const PortPolicy& policy,
                                  const std::optional<net::MacAddress>& guest);
 
-/// The alternative name of the tap that has the guest's address on a bridge: "tapir-7-10-525400000001" for
-/// the bridge with ifindex 7, VLAN 10 (0 if the policy has none). Longer than the 15 bytes of an ordinary
-/// name, so that it is nobody's by accident. Pure.
-std::string reservation_name(int bridge, std::optional<std::uint16_t> vlan, const net::MacAddress& guest);
+/// The alternative name of the tap that has the guest's address on a bridge: "tapir-7-525400000001" for the
+/// bridge with ifindex 7. Whatever the VLAN, since a rule may change it while the guest runs. Longer than the
+/// 15 bytes of an ordinary name, so that it is nobody's by accident. Pure.
+std::string reservation_name(int bridge, const net::MacAddress& guest);
 
 /// Whether the port is what the policy asks: kernels ignore what they do not know.
 [[nodiscard]] Status check_port(const PortState& port, const PortPolicy& policy);

@@ -139,6 +139,14 @@ Result<LinkState> TapDevice::find(Netlink& netlink) const {
   return link;
 }
 
+Result<LinkState> TapDevice::find_any(Netlink& netlink) const {
+  ifreq request{};
+  if (::ioctl(queues_.front().get(), TUNGETIFF, &request) < 0) {
+    return fail_errno("tap '" + name_ + "'");
+  }
+  return find_link(netlink, request.ifr_name);
+}
+
 Status TapDevice::check(const LinkState& link) const {
   if (!link.tun) {
     return fail("this kernel does not tell who uses tap '" + name_ + "'; Linux 4.17 or later is needed",

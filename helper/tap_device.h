@@ -76,6 +76,9 @@ class TapDevice {
   /// The interface behind the descriptors, found by the name that they give for it.
   [[nodiscard]] Result<LinkState> find(Netlink& netlink) const;
 
+  /// The same without a look at the other descriptors: for a tap that something is wrong with.
+  [[nodiscard]] Result<LinkState> find_any(Netlink& netlink) const;
+
   /// Whether `link`, of find(), is surely this tap, and only we have queues of it. Call it after add_queues()
   /// and before the tap is given anything. Error code EBUSY: somebody else has, or had, hands on it.
   [[nodiscard]] Status check(const LinkState& link) const;

@@ -42,6 +42,7 @@ constexpr std::string_view kVersionLine = "\ntapir-bridge-helper ";
 struct Launch {
   std::vector<std::string> words;
   bool socket_is_input = false;
+  bool program_is_helper = true;                           // and not, as sudo is, what starts it
   std::optional<std::string> named_bridge = std::nullopt;  // by a --br= among the words of a command
 };
 
@@ -59,7 +60,7 @@ std::optional<std::string> bridge_among(const std::vector<std::string>& words) {
 
 Result<Launch> plan_launch(const BridgeRequest& request) {
   if (!request.helper) {
-    return Launch{{request.default_helper}, false};
+    return Launch{{request.default_helper}};
   }
   const std::string& helper = *request.helper;
   if (helper.empty()) {
@@ -68,10 +69,12 @@ Result<Launch> plan_launch(const BridgeRequest& request) {
   if (is_command(helper)) {
     TAPIR_TRY_ASSIGN(std::vector<std::string> words, split_command(helper));
     std::optional<std::string> bridge = bridge_among(words);
-    return Launch{std::move(words), true, std::move(bridge)};
+    const bool only_options = std::all_of(words.begin() + 1, words.end(),
+                                          [](const std::string& word) { return word.starts_with("--"); });
+    return Launch{std::move(words), true, only_options, std::move(bridge)};
   }
   // A path even without a slash, as with QEMU: only the program of a command is searched for in PATH.
-  return Launch{{helper.find('/') == std::string::npos ? "./" + helper : helper}, false};
+  return Launch{{helper.find('/') == std::string::npos ? "./" + helper : helper}};
 }
 
 // The helper that comes with QEMU, if it is installed.
@@ -141,7 +144,12 @@ Result<bool> is_helper_of_tapir(const Launch& launch, const BridgeRequest& reque
   std::vector<std::string> words = launch.words;
   words.emplace_back("--version");
   TAPIR_TRY_ASSIGN(ChildProcess child, start(words, {.capture_output = true}));
-  static_cast<void>(child.wait(deadline));
+  if (!child.wait(deadline)) {
+    log(LogLevel::kWarning,
+        fmt::format("the bridge helper '{}' did not say in time who it is (--version), and is "
+                    "taken for one that is not tapir's",
+                    printable(*request.helper, kShownBytes)));
+  }
   const std::string text = "\n" + child.output();
   if (text.find(kVersionLine) != std::string::npos) {
     return true;
@@ -181,7 +189,7 @@ class HelperRun {
             Clock::time_point deadline)
       : request_(request),
         program_(launch.words[0]),
-        is_command_(launch.socket_is_input),
+        program_is_helper_(launch.program_is_helper),
         bridge_(launch.named_bridge.value_or(request.bridge)),
         child_(std::move(child)),
         socket_(std::move(socket)),
@@ -206,12 +214,13 @@ class HelperRun {
 
  private:
   // Why the helper lacks its privilege, if that can be what failed: it says nothing else. The file of a
-  // command's program tells nothing of it, since that program is what starts the helper, such as sudo.
+  // program that starts the helper, such as sudo, tells nothing of it.
   std::optional<std::string> missing_privilege() {
     const std::string& words = child_.errors();
     const bool may_be = words.empty() || words.find("not permitted") != std::string::npos ||
-                        words.find("CAP_NET_ADMIN") != std::string::npos;
-    const std::string file = is_command_ ? "" : program_;
+                        words.find("CAP_NET_ADMIN") != std::string::npos ||
+                        words.find("privileges") != std::string::npos;
+    const std::string file = program_is_helper_ ? program_ : "";
     return may_be ? explain_privileges(look_at_privileges(file), program_) : std::nullopt;
   }
 
@@ -291,7 +300,7 @@ class HelperRun {
 
   const BridgeRequest& request_;
   const std::string program_;
-  const bool is_command_;
+  const bool program_is_helper_;
   const std::string bridge_;
   ChildProcess child_;
   UniqueFd socket_;  // none: the other end is closed

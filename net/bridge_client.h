@@ -51,7 +51,8 @@ struct BridgeRequest {
 ///
 /// Error: which helper and bridge, how it ended, its own words, and the cause where it can be seen from here
 /// (no such file; no_new_privs, a nosuid mount or a missing capability, unless the words speak of something
-/// else; of the file only if the string is no command, whose program is not the helper).
+/// else; of the file unless the command has words that are no options, so that its
+/// program is what starts the helper).
 ///
 /// Source: QEMU's net/tap.c (net_bridge_run_helper) and qemu-bridge-helper.c.
 [[nodiscard]] Result<std::vector<UniqueFd>> request_taps(const BridgeRequest& request);

@@ -241,6 +241,11 @@ TEST_F(HelperPrivilegesNetTest, WhatStartsTheHelperNeedsNoPrivilegeHere) {
               EndsWith("exited with status 1 and says: Operation not permitted"));
 }
 
+TEST_F(HelperPrivilegesNetTest, AHelperWithOptionsOfItsOwnNeedsThePrivilege) {
+  EXPECT_THAT(refusal_of_nobody(failing_helper(0755) + " --br=br1"),
+              HasSubstr("has neither the set-user-ID bit of root nor"));
+}
+
 TEST_F(HelperPrivilegesNetTest, AnotherUsersBitIsNoPrivilege) {
   const std::string helper = failing_helper(0755);
   ASSERT_EQ(::chown(helper.c_str(), kNobody, kNobody), 0);
