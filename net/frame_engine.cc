@@ -61,6 +61,12 @@ Status FrameEngine::set_offloads(unsigned tun_offloads) {
                 EINVAL);
   }
   if (port_.is_tap && ::ioctl(port_.fd.get(), TUNSETOFFLOAD, tun_offloads) < 0) {
+    // A tap or macvtap that was deleted has nobody to tell; receive() says so, and the driver may start all
+    // the same.
+    if (errno == EBADFD || errno == ENOLINK) {
+      mark_gone();
+      return {};
+    }
     return fail_errno(fmt::format("cannot set the tap's offloads to {:#x}", tun_offloads));
   }
   return {};

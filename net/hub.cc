@@ -22,7 +22,6 @@
 namespace tapir::net {
 namespace {
 
-constexpr std::size_t kEthernetHeaderBytes = kMinFrameBytes - kVnetHeaderBytes;
 // What waits for a NIC at most; the kernel's own limit (net.core.wmem_max) is often less.
 constexpr int kSocketBytes = 1024 * 1024;
 constexpr int kPauseMilliseconds = 1;
@@ -115,8 +114,9 @@ Hub::~Hub() {
 
 Status Hub::set_offloads(unsigned tun_offloads) {
   for (const auto& port : ports_) {
-    // One that was deleted has nothing to say any more.
-    if (port->tap && ::ioctl(port->fd.get(), TUNSETOFFLOAD, tun_offloads) < 0 && errno != EBADFD) {
+    // A tap (EBADFD) or macvtap (ENOLINK) that was deleted has nothing to say any more.
+    if (port->tap && ::ioctl(port->fd.get(), TUNSETOFFLOAD, tun_offloads) < 0 && errno != EBADFD &&
+        errno != ENOLINK) {
       return fail_errno(fmt::format("cannot set the offloads of a tap on {} to {:#x}", name_, tun_offloads));
     }
   }

@@ -315,7 +315,20 @@ TEST_P(TapFrameIoTest, ADeletedTapWakesASleepingThread) {
   }
   remover.join();
   EXPECT_THAT(transmit_frames(*io_, std::array<Frame, 1>{make_frame(100, 1)}), ElementsAre(Ne(0)));
-  EXPECT_FALSE(io_->set_offloads(0));
+  EXPECT_TRUE(io_->set_offloads(0));  // there is nobody to tell
+}
+
+TEST_P(TapFrameIoTest, TellsWhoWasWokenAndCouldNotReadThatTheTapIsDeleted) {
+  io_->want_receive(true);
+  EXPECT_FALSE(io_->wait(FrameIo::Clock::now()).receive);
+  EXPECT_TRUE(net::testing::delete_link("t0"));
+  EXPECT_TRUE(io_->wait(std::nullopt).receive);
+  RecordingSink full(1536, 0);
+  if (io_->receive(full, {}) == ReceiveEnd::kStarved) {
+    io_->want_receive(false);
+    EXPECT_TRUE(io_->wait(FrameIo::Clock::now() + milliseconds(5000)).receive);
+    EXPECT_EQ(io_->receive(full, {}), ReceiveEnd::kGone);
+  }
 }
 
 }  // namespace

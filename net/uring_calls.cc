@@ -133,6 +133,7 @@ FrameCalls::Ready UringCalls::wait(const Interest& interest, std::optional<Clock
     return ready_.watched != 0 || (ready_.gone && interest.backend) ||
            (ready_.readable && interest.readable) || (ready_.writable && interest.writable);
   };
+  ask_if_gone(interest);  // of what was told since the last time, which may be all that ever is
   if (is_told()) {
     deadline = Clock::time_point{};
   }
@@ -140,15 +141,20 @@ FrameCalls::Ready UringCalls::wait(const Interest& interest, std::optional<Clock
     ++environment_->counters.syscalls;
     ring_.submit_and_wait_until(deadline);
     take_completions({});
-    // A wake-up tells what woke and not what is: that of a tap that is deleted looks like one for a frame.
-    // Whoever reads will find out; for others it has to be asked.
-    if (std::exchange(backend_told_, false) && interest.backend && !interest.readable) {
-      pollfd entry{environment_->fd, 0, 0};
-      ++environment_->counters.syscalls;
-      ready_.gone = ready_.gone || ::poll(&entry, 1, 0) > 0;
-    }
+    ask_if_gone(interest);
   } while (!is_told() && (!deadline || Clock::now() < *deadline));
   return std::exchange(ready_, {});
+}
+
+// A wake-up tells what woke and not what is: that of a tap that is deleted looks like one for a frame.
+// Whoever is told of frames reads and so finds out, most of the time; so it is asked before the next sleep.
+void UringCalls::ask_if_gone(const Interest& interest) {
+  if (!interest.backend || (interest.readable && ready_.readable) || !std::exchange(backend_told_, false)) {
+    return;
+  }
+  pollfd entry{environment_->fd, 0, 0};
+  ++environment_->counters.syscalls;
+  ready_.gone = ready_.gone || ::poll(&entry, 1, 0) > 0;
 }
 
 void UringCalls::take_completions(std::span<FrameCall> calls) {

@@ -71,6 +71,7 @@ class UringCalls final : public FrameCalls {
   bool is_registered(std::size_t part);
   /// `calls`: those of a batch under way.
   void take_completions(std::span<FrameCall> calls);
+  void ask_if_gone(const Interest& interest);
   void take_watched(std::uint32_t number, const io_uring_cqe& completion);
   void take_backend(const io_uring_cqe& completion);
 

@@ -174,6 +174,12 @@ TEST_P(NetDeviceOnHostEnd, LinkGoesDownWhenTheHostEndIsGone) {
   EXPECT_TRUE(driver_->wait_until_sent());
   EXPECT_EQ(device_->counters().transmit.dropped.get(), 1U);
   EXPECT_EQ(driver_->notifier().config_notifications(), 1U);
+  // The next driver finds the link down, too, and its frames do not stay.
+  device_->reset();
+  activate();
+  ASSERT_TRUE(driver_->notifier().wait_until([this] { return !device_->link_up(); }));
+  ASSERT_TRUE(driver_->send({}, frame_of(60, 2)));
+  EXPECT_TRUE(driver_->wait_until_sent());
 }
 
 constexpr std::array<LinkKind, 2> kLinkKinds{{

@@ -138,11 +138,19 @@ void check_tap_rules(const KeyValueList& keys, NetworkOption option, Problems& p
          " undoes what a bridge helper did; it is possible with helper= and with type bridge only", problems);
 }
 
+/// The kernel says that a tap can be written to again while less than half of its buffer is in use, and a
+/// byte always is (sock_writeable, sock_wfree).
+constexpr std::uint64_t kLeastSendBuffer = 6;
+
 void read_tap(const KeyValueList& keys, NetworkOption where, BackendOption& option, Problems& problems) {
   check_tap_rules(keys, where, problems);
   TapConfig& tap = option.tap;
   if (const auto sndbuf = keys.find("sndbuf")) {
     const std::uint64_t bytes = size_value(*sndbuf);
+    if (bytes >= 1 && bytes < kLeastSendBuffer) {
+      problems.add(fmt::format("sndbuf={}: in fewer than {} bytes the tap stops for good after a frame",
+                               *sndbuf, kLeastSendBuffer));
+    }
     tap.sndbuf = bytes == 0 || bytes > INT_MAX ? std::uint64_t{INT_MAX} : bytes;
   }
   read_data_path(keys, tap);
