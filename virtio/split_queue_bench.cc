@@ -84,7 +84,7 @@ void count_chains(benchmark::State& state, std::int64_t chains) {
 void pop_and_walk(benchmark::State& state) {
   Queue queue(static_cast<std::size_t>(state.range(0)));
   queue.refill();
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     auto chain = queue.device().pop(queue.storage());
     benchmark::DoNotOptimize(chain->readable_bytes());
     queue.device().undo_pop(*std::move(chain));
@@ -96,7 +96,7 @@ BENCHMARK(pop_and_walk)->Arg(1)->Arg(2)->Arg(17);
 /// A whole ring: every chain popped, used, and published as one batch, with one test of the event.
 void whole_ring(benchmark::State& state) {
   Queue queue(1);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     state.PauseTiming();
     queue.refill();
     state.ResumeTiming();
@@ -115,7 +115,7 @@ template <typename Each>
 void for_popped_chains(benchmark::State& state, Queue& queue, Each each) {
   std::vector<DescriptorChain> chains;
   chains.reserve(kSize);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     state.PauseTiming();
     queue.refill();
     while (auto chain = queue.device().pop(queue.storage())) {
@@ -155,7 +155,7 @@ BENCHMARK(add_used_and_need_event);
 /// Asking for kicks and not asking: what a device does each time that it finds its queue empty.
 void enable_and_disable_kicks(benchmark::State& state) {
   Queue queue(1);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     benchmark::DoNotOptimize(queue.device().enable_kicks());
     queue.device().disable_kicks();
   }
