@@ -92,10 +92,17 @@ Status set_vlan(Netlink& netlink, int tap, std::uint16_t vlan) {
   return change_vlans(netlink, RTM_DELLINK, tap, static_cast<std::uint16_t>(vlan + 1), kLastVlan, 0);
 }
 
-Status refuse_known(const net::MacAddress& mac) {
-  return fail("the guest's address " + mac.to_string() +
-                  " is known there on another port; give the guest another, or end the machine that uses it",
-              EEXIST);
+// A request that the kernel refuses when somebody has the address.
+Status take_address(Netlink& netlink, NetlinkRequest& request, const net::MacAddress& mac,
+                    const char* failure) {
+  auto done = netlink.change(request);
+  if (!done && done.error().code() == EEXIST) {
+    return fail(
+        "the guest's address " + mac.to_string() +
+            " is known there on another port; give the guest another, or end the machine that uses it",
+        EEXIST);
+  }
+  return done ? done : tl::unexpected(std::move(done).error().with_context(failure + mac.to_string()));
 }
 
 Status reserve_address(Netlink& netlink, int tap, const std::string& name, const net::MacAddress& mac) {
@@ -103,13 +110,7 @@ Status reserve_address(Netlink& netlink, int tap, const std::string& name, const
   header.ifi_index = tap;
   NetlinkRequest request(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND, header);
   request.nest(IFLA_PROP_LIST, [&] { request.put_text(IFLA_ALT_IFNAME, name); });
-  auto done = netlink.change(request);
-  if (!done && done.error().code() == EEXIST) {
-    return refuse_known(mac);
-  }
-  return done ? done
-              : tl::unexpected(
-                    std::move(done).error().with_context("cannot reserve the address " + mac.to_string()));
+  return take_address(netlink, request, mac, "cannot reserve the address ");
 }
 
 // Without a VLAN in the policy the kernel makes the entry for all VLANs of the port, and for when the bridge
@@ -125,13 +126,7 @@ Status pin_address(Netlink& netlink, int tap, const net::MacAddress& mac, std::o
   if (vlan) {
     request.put(NDA_VLAN, *vlan);
   }
-  auto done = netlink.change(request);
-  if (!done && done.error().code() == EEXIST) {
-    return refuse_known(mac);
-  }
-  return done ? done
-              : tl::unexpected(
-                    std::move(done).error().with_context("cannot lock the port to " + mac.to_string()));
+  return take_address(netlink, request, mac, "cannot lock the port to ");
 }
 
 }  // namespace

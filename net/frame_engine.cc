@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/if_tun.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
@@ -63,7 +62,7 @@ Status FrameEngine::set_offloads(unsigned tun_offloads) {
   if (port_.is_tap && ::ioctl(port_.fd.get(), TUNSETOFFLOAD, tun_offloads) < 0) {
     // A tap or macvtap that was deleted has nobody to tell; receive() says so, and the driver may start all
     // the same.
-    if (errno == EBADFD || errno == ENOLINK) {
+    if (is_deleted_interface(errno)) {
       mark_gone();
       return {};
     }
@@ -126,12 +125,6 @@ FrameIo::WaitResult FrameEngine::wait(std::optional<Clock::time_point> deadline)
     result.transmit = std::exchange(transmit_full_, false);
   }
   return result;
-}
-
-bool FrameEngine::peer_hung_up() {
-  pollfd entry{port_.fd.get(), 0, 0};
-  ++counters_.syscalls;
-  return ::poll(&entry, 1, 0) > 0;
 }
 
 void FrameEngine::log_unexpected(const char* direction, int error) {

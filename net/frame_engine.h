@@ -88,7 +88,6 @@ class FrameEngine final : public FrameIo {
   void drop(TransmitFrame& frame, int error);
 
   void mark_gone() { gone_ = true; }
-  bool peer_hung_up();
   void log_unexpected(const char* direction, int error);
 
   FramePort port_;

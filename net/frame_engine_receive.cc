@@ -7,6 +7,7 @@
 
 #include "net/frame_engine.h"
 #include "net/frame_fault.h"
+#include "net/sync_calls.h"
 #include "net/vnet_header.h"
 
 namespace tapir::net {
@@ -190,7 +191,7 @@ std::optional<ReceiveEnd> FrameEngine::receive_failed(int error) {
 bool FrameEngine::is_whole_frame(std::size_t bytes, std::size_t space) {
   const std::size_t shortest =
       port_.features.vnet_header ? kMinFrameBytes : kMinFrameBytes - kVnetHeaderBytes;
-  if (bytes == 0 && peer_hung_up()) {
+  if (bytes == 0 && has_hung_up(port_.fd.get(), counters_)) {
     mark_gone();
     return false;
   }

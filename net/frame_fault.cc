@@ -52,6 +52,10 @@ TransmitFault classify_transmit_error(int error) {
   }
 }
 
+bool is_deleted_interface(int error) {
+  return error == EBADFD || error == ENOLINK;
+}
+
 bool is_expected_frame_error(int error) {
   switch (error) {
     case EAGAIN:

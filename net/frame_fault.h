@@ -29,6 +29,9 @@ enum class TransmitFault : std::uint8_t {
 ReceiveFault classify_receive_error(int error);
 TransmitFault classify_transmit_error(int error);
 
+/// Whether a request to a tap (EBADFD) or macvtap (ENOLINK) failed because its interface was deleted.
+bool is_deleted_interface(int error);
+
 /// Whether the table names this errno; others are worth a line in the log.
 bool is_expected_frame_error(int error);
 

@@ -114,9 +114,9 @@ Hub::~Hub() {
 
 Status Hub::set_offloads(unsigned tun_offloads) {
   for (const auto& port : ports_) {
-    // A tap (EBADFD) or macvtap (ENOLINK) that was deleted has nothing to say any more.
-    if (port->tap && ::ioctl(port->fd.get(), TUNSETOFFLOAD, tun_offloads) < 0 && errno != EBADFD &&
-        errno != ENOLINK) {
+    // One that was deleted has nothing to say any more.
+    if (port->tap && ::ioctl(port->fd.get(), TUNSETOFFLOAD, tun_offloads) < 0 &&
+        !is_deleted_interface(errno)) {
       return fail_errno(fmt::format("cannot set the offloads of a tap on {} to {:#x}", name_, tun_offloads));
     }
   }

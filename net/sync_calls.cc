@@ -60,6 +60,12 @@ std::size_t write_each(int fd, std::span<FrameCall> calls, FrameIoCounters& coun
   return each(fd, calls, counters, write_one);
 }
 
+bool has_hung_up(int fd, FrameIoCounters& counters) {
+  pollfd entry{fd, 0, 0};
+  ++counters.syscalls;
+  return ::poll(&entry, 1, 0) > 0;
+}
+
 SyncCalls::SyncCalls() {
   poll_set_.fill({-1, POLLIN, 0});
 }

@@ -17,6 +17,10 @@ namespace tapir::net {
 std::size_t read_each(int fd, std::span<FrameCall> calls, FrameIoCounters& counters);
 std::size_t write_each(int fd, std::span<FrameCall> calls, FrameIoCounters& counters);
 
+/// Whether the backend says that it is gone, whatever it was asked for (poll(2): POLLERR, POLLHUP, POLLNVAL);
+/// one system call.
+bool has_hung_up(int fd, FrameIoCounters& counters);
+
 /// The calls of the `sync` engine: one system call per frame and one ppoll(2) per sleep. It needs nothing of
 /// the kernel that is not always there, so it is also what `uring` is measured and tested against.
 class SyncCalls final : public FrameCalls {

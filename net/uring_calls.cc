@@ -152,9 +152,7 @@ void UringCalls::ask_if_gone(const Interest& interest) {
   if (!interest.backend || (interest.readable && ready_.readable) || !std::exchange(backend_told_, false)) {
     return;
   }
-  pollfd entry{environment_->fd, 0, 0};
-  ++environment_->counters.syscalls;
-  ready_.gone = ready_.gone || ::poll(&entry, 1, 0) > 0;
+  ready_.gone = ready_.gone || has_hung_up(environment_->fd, environment_->counters);
 }
 
 void UringCalls::take_completions(std::span<FrameCall> calls) {
@@ -269,14 +267,14 @@ void UringCalls::prepare(io_uring_sqe& entry, const FrameCall& call, std::uint8_
 
 // At the first use, which is after the driver has begun: only active devices pin memory.
 bool UringCalls::is_registered(std::size_t part) {
-  if (!std::exchange(table_tried_, true)) {
-    has_table_ = ring_.reserve_buffers(FrameArena::kParts).has_value();
+  const auto ended = [](const Status& status) {
+    return status ? Registration::kDone : Registration::kRefused;
+  };
+  if (table_ == Registration::kNotTried) {
+    table_ = ended(ring_.reserve_buffers(FrameArena::kParts));
   }
-  if (parts_[part] == Registration::kNotTried) {
-    const bool done =
-        has_table_ &&
-        ring_.register_buffer(static_cast<unsigned>(part), environment_->arena.part(part)).has_value();
-    parts_[part] = done ? Registration::kDone : Registration::kRefused;
+  if (parts_[part] == Registration::kNotTried && table_ == Registration::kDone) {
+    parts_[part] = ended(ring_.register_buffer(static_cast<unsigned>(part), environment_->arena.part(part)));
   }
   return parts_[part] == Registration::kDone;
 }

@@ -85,9 +85,8 @@ class UringCalls final : public FrameCalls {
   bool backend_armed_ = false;
   bool backend_told_ = false;  ///< a completion of its poll came since the last look
   bool room_armed_ = false;
-  bool can_read_now_ = true;  ///< the backend knows RWF_NOWAIT
-  bool has_table_ = true;     ///< of registered buffers
-  bool table_tried_ = false;
+  bool can_read_now_ = true;                      ///< the backend knows RWF_NOWAIT
+  Registration table_ = Registration::kNotTried;  ///< which the registered buffers stand in
   std::array<Registration, FrameArena::kParts> parts_{};
 };
 
