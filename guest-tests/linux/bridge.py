@@ -228,23 +228,33 @@ def down_helper(bench):
 PARTS = {"forms": every_form, "refusals": refusals, "sudo": through_sudo, "locked": isolated_and_locked, "down": down_helper}
 
 
-def main():
+def read_options(parts):
+    """The command line of this program, or of one like it with other parts; makes the folder of logs."""
     parser = argparse.ArgumentParser()
     for name in ("vmm", "helper", "installer", "kernels", "initrds", "logs"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     options = parser.parse_args()
     os.makedirs(options.logs, exist_ok=True)
-    for directory in ("/usr/local", "/etc"):
-        installation.cover(directory)
+    return options
+
+
+def report(checks):
+    """The last line, and the exit status."""
+    passed = sum(passed for _, passed in checks.results)
+    print(f"{passed} of {len(checks.results)} checks passed")
+    return 0 if checks.passed() else 1
+
+
+def main():
+    options = read_options(PARTS)
+    installation.cover_all()
     bench = Bench(options)
     installation.install_qemus()
     install(bench, "--setuid")
     for part in options.parts or PARTS:
         PARTS[part](bench)
-    passed = sum(passed for _, passed in bench.checks.results)
-    print(f"{passed} of {len(bench.checks.results)} checks passed")
-    return 0 if bench.checks.passed() else 1
+    return report(bench.checks)
 
 
 if __name__ == "__main__":

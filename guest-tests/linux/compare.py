@@ -66,8 +66,7 @@ def report(rates):
 
 
 def install_helpers(options):
-    for directory in ("/usr/local", "/etc"):
-        installation.cover(directory)
+    installation.cover_all()
     installation.install(options.helper, options.installer, "--setuid")
     installation.install_qemus()
     installation.allow("allow br0")

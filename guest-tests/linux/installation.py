@@ -25,6 +25,12 @@ def cover(directory):
          directory)
 
 
+def cover_all():
+    """What installing the helpers and writing their rules touches."""
+    for directory in ("/usr/local", "/etc"):
+        cover(directory)
+
+
 def install(program, script, mode):
     """What `cmake --install` and tools/install-helper do; what the latter said."""
     os.makedirs(os.path.dirname(HELPER), exist_ok=True)

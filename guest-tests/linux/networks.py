@@ -8,7 +8,6 @@ through the helper, a hub of three, a NIC without a peer; and what tapir says wh
 Output and exit status as of bridge.py.
 """
 
-import argparse
 import os
 import pathlib
 import pwd
@@ -18,7 +17,7 @@ import time
 
 import installation
 import traffic
-from bridge import Bench, addresses, check_pings, install, set_up_nics, with_mac
+from bridge import Bench, addresses, check_pings, install, read_options, report, set_up_nics, with_mac
 from guest import USER, GuestError, host, run_in_own_network
 from matrix import check_log, check_offloads, output_of
 
@@ -310,25 +309,17 @@ PARTS = {"two": two, "five": five, "eight": eight, "scripts": scripts_that_fail}
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    for name in ("vmm", "helper", "installer", "kernels", "initrds", "logs"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    options = parser.parse_args()
-    os.makedirs(options.logs, exist_ok=True)
+    options = read_options(PARTS)
     # This namespace's interfaces, by which the macvtaps among them are known.
     host("mount", "-t", "sysfs", "sysfs", "/sys")
-    for directory in ("/usr/local", "/etc"):
-        installation.cover(directory)
+    installation.cover_all()
     bench = Bench(options, "networks")
     for part in options.parts or PARTS:
         try:
             PARTS[part](bench)
         except GuestError as error:
             bench.checks.add(part, False, str(error))
-    passed = sum(passed for _, passed in bench.checks.results)
-    print(f"{passed} of {len(bench.checks.results)} checks passed")
-    return 0 if bench.checks.passed() else 1
+    return report(bench.checks)
 
 
 if __name__ == "__main__":
