@@ -9,8 +9,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +23,7 @@
 #include "net/testing/engines.h"
 #include "net/testing/frame_link.h"
 #include "net/testing/network_namespace.h"
+#include "net/testing/uring_workers.h"
 #include "net/vnet_header.h"
 
 namespace tapir::net {
@@ -104,17 +103,6 @@ Frame make_tso_frame(std::size_t segments) {
     frame[kVnetHeaderBytes + 12 + i] = static_cast<std::byte>(headers[i]);
   }
   return frame;
-}
-
-// Threads of the kernel that would do for io_uring what could not be done at once, and turn the order around.
-std::size_t workers() {
-  std::size_t count = 0;
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-    std::string name;
-    std::ifstream(task.path() / "comm") >> name;
-    count += name.starts_with("iou-wrk") ? 1 : 0;
-  }
-  return count;
 }
 
 VnetHeader header_of(const Frame& frame) {
@@ -296,7 +284,7 @@ TEST_P(TapFrameIoTest, KeepsTheOrderWhileFramesStreamIn) {
     }
     sink_.received.clear();
   }
-  EXPECT_EQ(workers(), 0U);
+  EXPECT_EQ(net::testing::count_uring_workers(), 0U);
   sender.join();
   EXPECT_GT(received, 0U);
   EXPECT_EQ(io_->counters().received_frames, received);

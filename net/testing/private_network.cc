@@ -25,6 +25,7 @@
 #include <cstring>
 
 #include "net/base/open_file.h"
+#include "net/tun_device.h"
 
 namespace tapir::net::testing {
 namespace {
@@ -34,7 +35,6 @@ constexpr std::size_t kShortHeaderBytes = 10;
 constexpr std::size_t kNumBuffersBytes = 2;
 
 constexpr const char* kTunDirectory = "/dev/net";
-constexpr const char* kTunDevice = "/dev/net/tun";
 
 // Whether kTunDevice is a node of our own, that may be changed; never the host's.
 bool g_own_tun_device = false;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "net/testing/uring_workers.h"
 #include "tools/bench/tap_end.h"
 
 namespace tapir::bench {
@@ -53,7 +54,7 @@ Status check_sound(const Tally& tally) {
   if (tally.lost != 0) {
     return fail(fmt::format("{} frames were lost without being counted as dropped", tally.lost));
   }
-  if (const unsigned workers = count_uring_workers(); workers != 0) {
+  if (const std::size_t workers = net::testing::count_uring_workers(); workers != 0) {
     return fail(fmt::format("{} worker threads of io_uring have appeared, which reorder frames", workers));
   }
   return {};

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <filesystem>
 #include <fstream>
 
 #include "net/base/parse.h"
@@ -151,18 +150,6 @@ Status enter_private_network() {
         "/dev/net/tun"));
   }
   return {};
-}
-
-unsigned count_uring_workers() {
-  unsigned workers = 0;
-  std::error_code error;
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", error)) {
-    std::ifstream file(task.path() / "comm");
-    std::string name;
-    std::getline(file, name);
-    workers += name.starts_with("iou-wrk") ? 1 : 0;
-  }
-  return workers;
 }
 
 }  // namespace tapir::bench

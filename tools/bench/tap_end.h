@@ -73,7 +73,4 @@ class TapEnd {
 /// second thread. Error: one sentence that says what would allow it.
 [[nodiscard]] Status enter_private_network();
 
-/// How many kernel threads work for this process's io_urings. Any is a bad sign: they reorder frames.
-unsigned count_uring_workers();
-
 }  // namespace tapir::bench
