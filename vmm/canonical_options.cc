@@ -51,6 +51,9 @@ void add_script(Argument& argument, std::string_view key, const ScriptConfig& sc
 }
 
 void add_data_path(Argument& argument, const TapConfig& tap) {
+  if (tap.sndbuf) {
+    argument.add("sndbuf", fmt::format("{}", *tap.sndbuf));
+  }
   if (tap.engine != net::EngineChoice::kAuto) {
     argument.add("io", tap.engine == net::EngineChoice::kSync ? "sync" : "uring");
   }
@@ -76,9 +79,6 @@ std::string bridge_argument(const TapConfig& tap) {
   }
   if (tap.queues > 1) {
     argument.add_number("queues", tap.queues);
-  }
-  if (tap.sndbuf) {
-    argument.add("sndbuf", fmt::format("{}", *tap.sndbuf));
   }
   add_data_path(argument, tap);
   return argument.text();
@@ -107,9 +107,6 @@ std::string tap_argument(const TapConfig& tap) {
     if (tap.queues > 1) {
       argument.add_number("queues", tap.queues);
     }
-  }
-  if (tap.sndbuf) {
-    argument.add("sndbuf", fmt::format("{}", *tap.sndbuf));
   }
   add_data_path(argument, tap);
   return argument.text();

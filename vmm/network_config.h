@@ -10,6 +10,7 @@
 
 #include "net/frame_io_factory.h"
 #include "net/mac_address.h"
+#include "net/tun_device.h"
 
 namespace tapir::vmm {
 
@@ -26,7 +27,7 @@ struct ScriptConfig {
 std::string_view default_up_script();
 std::string_view default_down_script();
 /// The device that opens taps, unless dev= names a macvtap's.
-inline constexpr std::string_view kTunDevice = "/dev/net/tun";
+using net::kTunDevice;
 /// The kernel's limit for one tap is 256; the device's is less.
 inline constexpr unsigned kMaxQueues = 16;
 
@@ -92,7 +93,6 @@ struct NicConfig {
   std::optional<std::size_t> hub;      ///< index into MachineConfig::hubs
 
   std::uint64_t features_off = 0;        ///< 1 << VIRTIO_NET_F_* or VIRTIO_F_*: not to be offered
-  bool mq = false;                       ///< offer as many queue pairs as the backend has queues
   std::uint16_t rx_queue_size = 256;     ///< a power of 2, 256 to 1024
   std::uint16_t tx_queue_size = 256;     ///< 256
   std::uint16_t host_mtu = 0;            ///< what the guest is told, 68 to 65521; 0: the backend's own

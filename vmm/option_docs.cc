@@ -132,6 +132,28 @@ std::string key_names(std::span<const KeySpec> keys) {
   return names;
 }
 
+/// The branches of a shell's `case OPTION:TYPE in` that set `keys`. `begin` stands before each, `other`
+/// between the two options of one, `open` and `close` around the words.
+std::string key_cases(std::string_view begin, std::string_view other, std::string_view open,
+                      std::string_view close) {
+  std::string text;
+  const auto add = [&](const std::string& pattern, const std::string& keys) {
+    text.append(fmt::format("{}{}) keys={}{}{} ;;\n", begin, pattern, open, keys, close));
+  };
+  for (const KeyGroup& group : network_key_groups()) {
+    const std::string keys = key_names(group.keys);
+    if (group.kind == Kind::kBackend) {
+      add(fmt::format("netdev:{0}{1}net:{0}", group.name, other), keys);
+      add(fmt::format("nic:{}", group.name), keys + " " + key_names(nic_keys()));
+    } else if (group.kind == Kind::kNetNic) {
+      add(fmt::format("net:{}", group.name), keys);
+    } else if (group.kind == Kind::kDevice) {
+      add(fmt::format("device:{}", group.name), keys);
+    }
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string manual_options() {
@@ -200,18 +222,7 @@ std::string bash_completion() {
       "' -- \"$word\")\n      return ;;\n  esac\n"
       "  if [[ $argument == *,* ]]; then\n"
       "    case ${option#-}:${argument%%,*} in\n");
-  for (const KeyGroup& group : network_key_groups()) {
-    if (group.kind == Kind::kBackend) {
-      text.append(
-          fmt::format("      *netdev:{0} | *net:{0}) keys='{1}' ;;\n", group.name, key_names(group.keys)));
-      text.append(fmt::format("      *nic:{0}) keys='{1} {2}' ;;\n", group.name, key_names(group.keys),
-                              key_names(nic_keys())));
-    } else if (group.kind == Kind::kNetNic) {
-      text.append(fmt::format("      *net:{0}) keys='{1}' ;;\n", group.name, key_names(group.keys)));
-    } else if (group.kind == Kind::kDevice) {
-      text.append(fmt::format("      *device:{0}) keys='{1}' ;;\n", group.name, key_names(group.keys)));
-    }
-  }
+  text.append(key_cases("      *", " | *", "'", "'"));
   text.append(
       "      *) keys='' ;;\n"
       "    esac\n"
@@ -237,18 +248,7 @@ std::string zsh_completion() {
       "_tapir_items() {\n"
       "  local -a keys\n"
       "  case $1:${PREFIX%%,*} in\n";
-  for (const KeyGroup& group : network_key_groups()) {
-    if (group.kind == Kind::kBackend) {
-      text.append(
-          fmt::format("    netdev:{0} | net:{0}) keys=({1}) ;;\n", group.name, key_names(group.keys)));
-      text.append(fmt::format("    nic:{0}) keys=({1} {2}) ;;\n", group.name, key_names(group.keys),
-                              key_names(nic_keys())));
-    } else if (group.kind == Kind::kNetNic) {
-      text.append(fmt::format("    net:{0}) keys=({1}) ;;\n", group.name, key_names(group.keys)));
-    } else if (group.kind == Kind::kDevice) {
-      text.append(fmt::format("    device:{0}) keys=({1}) ;;\n", group.name, key_names(group.keys)));
-    }
-  }
+  text.append(key_cases("    ", " | ", "(", ")"));
   text.append(
       fmt::format("  esac\n"
                   "  if [[ $PREFIX != *,* ]]; then\n"
