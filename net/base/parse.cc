@@ -159,9 +159,13 @@ std::optional<std::string_view> nearest(std::string_view word, std::span<const s
   std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;
   std::optional<std::string_view> best;
   for (const std::string_view candidate : candidates) {
+    const auto [shorter, longer] = std::minmax({word.size(), candidate.size()});
+    if (longer - shorter >= best_distance) {
+      continue;  // at least so many characters come or go
+    }
     const std::size_t distance = edit_distance(word, candidate);
     // A candidate that keeps no character of the word is no help either ("m" for "k").
-    if (distance < best_distance && distance < std::max(word.size(), candidate.size())) {
+    if (distance < best_distance && distance < longer) {
       best_distance = distance;
       best = candidate;
     }
