@@ -275,7 +275,7 @@ std::string zsh_completion() {
     const char* const star = has_keys(option) ? "*" : "";
     std::string action;
     if (has_keys(option)) {
-      action = fmt::format(":argument:_tapir_items {}", option.name);
+      action = fmt::format(":argument: _tapir_items {}", option.name);
     } else if (option.argument == "FILE") {
       action = ":file:_files";
     } else if (!option.argument.empty()) {

@@ -4,11 +4,13 @@
 #include <gmock/gmock.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <sstream>
 
 #include "net/command_runner.h"
+#include "net/testing/must_run.h"
 #include "net/testing/temporary_directory.h"
 #include "vmm/network_keys.h"
 #include "vmm/option_table.h"
@@ -119,6 +121,15 @@ TEST(OptionDocsTest, ReadmeHasTheTable) {
               HasSubstr("<!-- tapir-option-docs readme -->\n\n" + readme_table() + "\n<!-- end -->"));
 }
 
+std::vector<std::string> output_lines(const std::string& command) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "re"), ::pclose);
+  std::string text;
+  for (int c = 0; pipe && (c = std::fgetc(pipe.get())) != EOF;) {
+    text.push_back(static_cast<char>(c));
+  }
+  return lines_of(text);
+}
+
 /// What bash offers after `line`.
 class BashCompletionTest : public ::testing::Test {
  protected:
@@ -130,17 +141,10 @@ class BashCompletionTest : public ::testing::Test {
     if (words.ends_with(' ')) {
       words.append("''");
     }
-    const std::string command = "bash -c '. " + script_ + "; COMP_LINE=\"" + line +
-                                "\"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=(" +
-                                replace_all(words, "''", "\"\"") +
-                                "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _tapir; printf \"%s\\n\" "
-                                "\"${COMPREPLY[@]}\"' 2>&1";
-    const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "re"), ::pclose);
-    std::string text;
-    for (int c = 0; pipe && (c = std::fgetc(pipe.get())) != EOF;) {
-      text.push_back(static_cast<char>(c));
-    }
-    return lines_of(text);
+    return output_lines("bash -c '. " + script_ + "; COMP_LINE=\"" + line +
+                        "\"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=(" + replace_all(words, "''", "\"\"") +
+                        "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _tapir; printf \"%s\\n\" "
+                        "\"${COMPREPLY[@]}\"' 2>&1");
   }
 
  private:
@@ -166,6 +170,27 @@ TEST_F(BashCompletionTest, OffersKeysAfterCommas) {
   EXPECT_THAT(offered("tapir -nic bridge,m"), ElementsAre("bridge,model=", "bridge,mac="));
   EXPECT_THAT(offered("tapir -m 1 -device virtio-net-pci,netdev=n0,rx"), ElementsAre("n0,rx_queue_size="));
   EXPECT_THAT(offered("tapir -device virtio-net-device,add"), ElementsAre(""));
+}
+
+TEST(OptionDocsTest, ZshCompletesOptionsBackendsAndKeys) {
+  if (std::system("zsh --version > /dev/null 2>&1") != 0) {
+    TAPIR_SKIP_TEST("zsh is not installed");
+  }
+  const net::testing::TemporaryDirectory directory;
+  std::ofstream(directory.file("_tapir")) << zsh_completion();
+  const std::vector<std::string> completed = {
+      "tapir -kernel ",
+      "tapir -netdev bridge",
+      "tapir -netdev bridge,br=",
+      "tapir -nic tap,id=n0,ifname=",
+      "tapir -device virtio-net-pci,netdev=n0,rx_queue_size=",
+  };
+  std::string command = "timeout 60 zsh -f " TAPIR_COMPLETE_ZSH " " + directory.file(".");
+  for (const std::string& line : completed) {
+    // Without its last two characters.
+    command.append(" '" + line.substr(0, line.size() - 2) + "'");
+  }
+  EXPECT_EQ(output_lines(command), completed);
 }
 
 TEST(OptionDocsTest, ZshKnowsEveryOptionAndKey) {
