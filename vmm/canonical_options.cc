@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "net/bridge_client.h"
+#include "vmm/exit_device_options.h"
 #include "vmm/network_keys.h"
 
 namespace tapir::vmm {
@@ -279,6 +280,9 @@ std::vector<std::string> command_line_of(const MachineConfig& machine) {
   }
   if (machine.log_network) {
     add({"-d", "net"});
+  }
+  for (const ExitDeviceConfig& device : machine.exit_devices) {
+    add({"-device", exit_device_argument(device)});
   }
   NetworkPrinter(machine, words).print();
   return words;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/exit_status.h"
 
+#include <cstdint>
+
 #include "net/base/check.h"
 
 namespace tapir::vmm {
 
-int exit_status(EndReason reason, int signal_number) {
+int exit_status(EndReason reason, int number) {
   switch (reason) {
     case EndReason::kPowerOff:
     case EndReason::kReset:
@@ -18,8 +20,11 @@ int exit_status(EndReason reason, int signal_number) {
     case EndReason::kInternalError:
       return static_cast<int>(ExitStatus::kInternalError);
     case EndReason::kSignal:
-      CHECK(signal_number > 0 && signal_number < kSignalBase);
-      return kSignalBase + signal_number;
+      CHECK(number > 0 && number < kSignalBase);
+      return kSignalBase + number;
+    case EndReason::kGuestStatus:
+      CHECK(number >= 0 && number <= UINT8_MAX);
+      return number;
   }
   CHECK(false);
   return static_cast<int>(ExitStatus::kInternalError);

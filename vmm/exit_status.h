@@ -17,7 +17,8 @@ enum class ExitStatus : int {
 /// Added to the number of the signal that ended the run, as shells do.
 inline constexpr int kSignalBase = 128;
 
-/// The status to exit with after a run. `signal_number` counts only for EndReason::kSignal.
-int exit_status(EndReason reason, int signal_number = 0);
+/// The status to exit with after a run. `number`: of EndReason::kSignal the signal's, of
+/// EndReason::kGuestStatus the guest's word, from 0 to 255; of no meaning otherwise.
+int exit_status(EndReason reason, int number = 0);
 
 }  // namespace tapir::vmm

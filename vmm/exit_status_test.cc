@@ -17,6 +17,8 @@ TEST(ExitStatusTest, FollowsTheTable) {
   EXPECT_EQ(exit_status(EndReason::kInternalError), 8);
   EXPECT_EQ(exit_status(EndReason::kSignal, SIGINT), 130);
   EXPECT_EQ(exit_status(EndReason::kSignal, SIGTERM), 143);
+  EXPECT_EQ(exit_status(EndReason::kGuestStatus, 0), 0);
+  EXPECT_EQ(exit_status(EndReason::kGuestStatus, 255), 255);
 }
 
 TEST(ExitStatusDeathTest, SignalWithoutNumberIsABug) {

@@ -74,4 +74,17 @@ Result<std::vector<KeyItem>> json_items(std::string_view text) try {
   return fail(fmt::format("this JSON cannot be read ({})", error.what()));
 }
 
+std::optional<std::vector<KeyItem>> read_items(std::string_view argument, std::string_view implied,
+                                               Problems& problems) {
+  if (!is_json_argument(argument)) {
+    return split_items(argument, implied);
+  }
+  auto items = json_items(argument);
+  if (!items) {
+    problems.add(items.error().message());
+    return std::nullopt;
+  }
+  return *std::move(items);
+}
+
 }  // namespace tapir::vmm

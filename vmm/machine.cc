@@ -59,6 +59,10 @@ Status Machine::add_platform_devices() {
   i8042_ = std::make_unique<I8042>(*keyboard_line_, *this);
   TAPIR_TRY(ports_.add(platform::kI8042DataPort, 1, i8042_->data_port()));
   TAPIR_TRY(ports_.add(platform::kI8042CommandPort, 1, i8042_->command_port()));
+  for (const ExitDeviceConfig& device : config_.exit_devices) {
+    exit_devices_.push_back(std::make_unique<ExitDevice>(device.kind, *this));
+    TAPIR_TRY(ports_.add(device.port, device.ports, *exit_devices_.back()));
+  }
   return ports_.add(platform::kPvpanicPort, 1, pvpanic_);
 }
 
@@ -125,13 +129,13 @@ void Machine::stop() {
   }
 }
 
-void Machine::end(EndReason reason, std::string detail) {
+void Machine::end(EndReason reason, std::string detail, std::uint8_t guest_status) {
   {
     const std::lock_guard lock(mutex_);
     if (outcome_) {
       return;  // the first cause wins: what follows a panic or a triple fault is its consequence
     }
-    outcome_ = Outcome{reason, std::move(detail)};
+    outcome_ = Outcome{reason, std::move(detail), guest_status};
   }
   for (const auto& vcpu : vcpus_) {
     vcpu->request_stop();

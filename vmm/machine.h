@@ -12,6 +12,7 @@
 #include "net/base/result.h"
 #include "vmm/acpi_pm.h"
 #include "vmm/bus.h"
+#include "vmm/exit_device.h"
 #include "vmm/host_resources.h"
 #include "vmm/i8042.h"
 #include "vmm/ioeventfd.h"
@@ -46,6 +47,7 @@ class Machine final : public MachineControl {
   struct Outcome {
     EndReason reason = EndReason::kQuit;
     std::string detail;
+    std::uint8_t guest_status = 0;
   };
 
   /// Builds the platform, loads the kernel and makes the vCPUs. `on_end` is called once, on any thread, when
@@ -62,7 +64,7 @@ class Machine final : public MachineControl {
   /// Stops the vCPUs and the devices; harmless when already done.
   void stop();
 
-  void end(EndReason reason, std::string detail = {}) override;
+  void end(EndReason reason, std::string detail = {}, std::uint8_t guest_status = 0) override;
   /// Of a machine that ended.
   Outcome outcome() const;
 
@@ -105,6 +107,7 @@ class Machine final : public MachineControl {
   std::unique_ptr<I8042> i8042_;
   Pvpanic pvpanic_;
   ResetPort reset_port_;
+  std::vector<std::unique_ptr<ExitDevice>> exit_devices_;
   std::vector<std::unique_ptr<Nic>> nics_;
   PciHost pci_host_;  ///< after the functions that it borrows
   std::vector<std::unique_ptr<Vcpu>> vcpus_;

@@ -19,6 +19,16 @@ struct SerialConfig {
   friend bool operator==(const SerialConfig&, const SerialConfig&) = default;
 };
 
+/// A device by which the guest ends the run with a status that it chooses (exit_device.h).
+struct ExitDeviceConfig {
+  enum class Kind : std::uint8_t { kIsaDebugExit, kTapirExit };
+  Kind kind = Kind::kIsaDebugExit;
+  std::uint16_t port = 0;   ///< the first
+  std::uint32_t ports = 1;  ///< how many; all below 65536
+
+  friend bool operator==(const ExitDeviceConfig&, const ExitDeviceConfig&) = default;
+};
+
 /// `-cpu host,+feature,-feature`: names as in /proc/cpuinfo.
 struct CpuConfig {
   std::vector<std::string> enable;
@@ -39,6 +49,7 @@ struct MachineConfig {
   unsigned cpus = 1;               ///< 1 to 64
   CpuConfig cpu;
   SerialConfig serial;
+  std::vector<ExitDeviceConfig> exit_devices;
   bool reboot = true;  ///< false under -no-reboot: a reset ends the run
   std::vector<HubConfig> hubs;
   std::vector<NicConfig> nics;

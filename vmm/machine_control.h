@@ -13,6 +13,7 @@ enum class EndReason : std::uint8_t {
   kTripleFault,    ///< KVM_EXIT_SHUTDOWN
   kPanic,          ///< pvpanic
   kInternalError,  ///< KVM_EXIT_INTERNAL_ERROR, FAIL_ENTRY, or an exit that tapir cannot handle
+  kGuestStatus,    ///< the guest chose tapir's exit status by an exit device
   kQuit,           ///< the operator: Ctrl-A x
   kSignal,         ///< SIGINT, SIGTERM, SIGHUP
 };
@@ -27,7 +28,8 @@ class MachineControl {
   MachineControl& operator=(const MachineControl&) = delete;
   virtual ~MachineControl() = default;
   /// `detail`: one line for the operator, for kInternalError (exit reason, registers), else empty.
-  virtual void end(EndReason reason, std::string detail = {}) = 0;
+  /// `guest_status`: of kGuestStatus.
+  virtual void end(EndReason reason, std::string detail = {}, std::uint8_t guest_status = 0) = 0;
 };
 
 }  // namespace tapir::vmm

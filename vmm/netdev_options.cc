@@ -14,20 +14,6 @@ namespace {
 
 using Kind = NetworkItem::Kind;
 
-/// The items of an argument in either form, or nothing after a problem.
-std::optional<std::vector<KeyItem>> read_items(std::string_view argument, std::string_view implied,
-                                               Problems& problems) {
-  if (!is_json_argument(argument)) {
-    return split_items(argument, implied);
-  }
-  auto items = json_items(argument);
-  if (!items) {
-    problems.add(items.error().message());
-    return std::nullopt;
-  }
-  return *std::move(items);
-}
-
 /// Whether it is `none`, with nothing else.
 bool is_none(std::span<const KeyItem> items, Problems& problems) {
   if (last_value(items, "type") != "none") {
@@ -51,11 +37,10 @@ void NetworkOptions::add_netdev(std::string_view argument, Problems& problems) {
                     fmt::format("-netdev {}", argument), std::move(backend), std::nullopt});
 }
 
-void NetworkOptions::add_device(std::string_view argument, Problems& problems) {
-  if (const auto items = read_items(argument, "driver", problems)) {
-    items_.push_back(
-        {Kind::kDevice, fmt::format("-device {}", argument), std::nullopt, parse_device(*items, problems)});
-  }
+void NetworkOptions::add_device(std::string_view argument, std::span<const KeyItem> items,
+                                Problems& problems) {
+  items_.push_back(
+      {Kind::kDevice, fmt::format("-device {}", argument), std::nullopt, parse_device(items, problems)});
 }
 
 void NetworkOptions::add_net(std::string_view argument, Problems& problems) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,7 +41,8 @@ struct NetworkItem {
 class NetworkOptions {
  public:
   void add_netdev(std::string_view argument, Problems& problems);
-  void add_device(std::string_view argument, Problems& problems);
+  /// `items`: what the argument says, read.
+  void add_device(std::string_view argument, std::span<const KeyItem> items, Problems& problems);
   void add_net(std::string_view argument, Problems& problems);
   void add_nic(std::string_view argument, Problems& problems);
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "vmm/exit_device_options.h"
+
 namespace tapir::vmm {
 namespace {
 
@@ -203,12 +205,18 @@ constexpr std::array<std::string_view, 14> kBackendsOfQemu = {
 
 std::span<const KeyGroup> network_key_groups() {
   static const std::array all_groups = [] {
-    std::array<KeyGroup, kGroups.size() + 2> all;
+    std::array<KeyGroup, kGroups.size() + 4> all;
     std::copy(kGroups.begin(), kGroups.end(), all.begin());
     all[kGroups.size()] = {Kind::kDevice, "virtio-net-pci", "a NIC on the PCI bus", device_keys(true)};
     all[kGroups.size() + 1] = {Kind::kDevice, "virtio-net-device",
                                "a NIC on virtio-mmio, which the guest finds through ACPI",
                                device_keys(false)};
+    all[kGroups.size() + 2] = {Kind::kDevice, "isa-debug-exit",
+                               "ports by which the guest ends the run, as QEMU's",
+                               exit_device_keys("isa-debug-exit")};
+    all[kGroups.size() + 3] = {Kind::kDevice, "tapir-exit",
+                               "a port by which the guest chooses the exit status",
+                               exit_device_keys("tapir-exit")};
     return all;
   }();
   return all_groups;

@@ -19,7 +19,7 @@ struct KeyGroup {
 };
 
 /// All of them: the backends tap, bridge and hubport; `-net nic`; what -nic has beside its backend's keys;
-/// and the devices.
+/// and the devices, those for the exit status among them.
 std::span<const KeyGroup> network_key_groups();
 
 /// The backend of that type, or null.

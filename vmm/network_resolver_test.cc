@@ -27,7 +27,7 @@ Resolved resolve(const std::string& line) {
     if (option == "-netdev") {
       options.add_netdev(argument, problems);
     } else if (option == "-device") {
-      options.add_device(argument, problems);
+      options.add_device(argument, split_items(argument, "driver"), problems);
     } else if (option == "-net") {
       options.add_net(argument, problems);
     } else {

@@ -43,13 +43,13 @@ std::string unknown_device(std::string_view driver) {
   if (driver.empty()) {
     return "the device is missing; for example virtio-net-pci,netdev=n0";
   }
-  std::array<std::string_view, kDeviceModels> names;
-  std::transform(kModels.begin(), kModels.begin() + kDeviceModels, names.begin(),
+  std::array<std::string_view, kDeviceModels + 2> names{"isa-debug-exit", "tapir-exit"};
+  std::transform(kModels.begin(), kModels.begin() + kDeviceModels, names.begin() + 2,
                  [](const ModelName& model) { return model.name; });
   if (const auto near = nearest(driver, names)) {
     return fmt::format("tapir has no device '{}'; did you mean '{}'?", driver, *near);
   }
-  return fmt::format("tapir has no device '{}'; it has virtio-net-pci and virtio-net-device", driver);
+  return fmt::format("tapir has no device '{}'; -device help lists those that it has", driver);
 }
 
 /// The key `model` of -net nic and -nic.

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "net/base/version.h"
+#include "vmm/exit_device_options.h"
 #include "vmm/json_items.h"
 #include "vmm/network_keys.h"
 #include "vmm/nic_options.h"
@@ -114,9 +115,22 @@ std::optional<std::string> backend_list(std::string_view option, std::span<const
 std::optional<std::string> device_keys_text(std::span<const KeyItem> items) {
   const std::string_view driver = last_value(items, "driver");
   if (is_help(driver)) {
-    return "Devices:\n" + device_list();
+    std::string text = "Devices:\n" + device_list();
+    for (const KeyGroup& group : network_key_groups()) {
+      if (group.kind == Kind::kDevice && is_exit_device(group.name)) {
+        text.append(fmt::format("{:<34}{}\n", group.name, group.help));
+      }
+    }
+    return text;
   }
-  if (!asks_for_help(items) || !is_device(driver)) {
+  if (!asks_for_help(items)) {
+    return std::nullopt;
+  }
+  if (is_exit_device(driver)) {
+    return keys_text(
+        {Kind::kDevice, driver, "in brackets what is used without the key", exit_device_keys(driver)});
+  }
+  if (!is_device(driver)) {
     return std::nullopt;
   }
   return keys_text({Kind::kDevice, driver, "a NIC; in brackets what is used without the key",

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "vmm/exit_device_options.h"
+#include "vmm/json_items.h"
 #include "vmm/machine_options.h"
 
 namespace tapir::vmm {
@@ -63,6 +65,18 @@ void apply_machine(OptionState& state, std::string_view argument, Problems& prob
   problems.add_error_of(kFunction(state.machine, argument));
 }
 
+void apply_device(OptionState& state, std::string_view argument, Problems& problems) {
+  const auto items = read_items(argument, "driver", problems);
+  if (!items) {
+    return;
+  }
+  if (is_exit_device(last_value(*items, "driver"))) {
+    add_exit_device(state.machine, *items, problems);
+  } else {
+    state.network.add_device(argument, *items, problems);
+  }
+}
+
 template <auto kMethod>
 void apply_network(OptionState& state, std::string_view argument, Problems& problems) {
   (state.network.*kMethod)(argument, problems);
@@ -116,12 +130,14 @@ constexpr OptionSpec kTable[] = {
      "true "
      "and false.",
      "bridge,id=n0,br=br0", Group::kNetwork, apply_network<&NetworkOptions::add_netdev>},
-    {"device", "virtio-net-pci|virtio-net-device[,netdev=ID][,KEY=VALUE]...",
-     "a NIC, joined to the netdev; -device virtio-net-pci,help lists its keys",
+    {"device", "DRIVER[,netdev=ID][,KEY=VALUE]...",
+     "virtio-net-pci or virtio-net-device: a NIC, joined to the netdev. isa-debug-exit or tapir-exit: a port "
+     "by which the guest chooses the exit status. -device virtio-net-pci,help lists the keys of one",
      "Each backend has one NIC. virtio-net and virtio-net-pci-non-transitional are the same as "
      "virtio-net-pci. It "
-     "may be JSON as well.",
-     "virtio-net-pci,netdev=n0", Group::kNetwork, apply_network<&NetworkOptions::add_device>},
+     "may be JSON as well. What a guest writes to the port of isa-debug-exit or tapir-exit ends the run: see "
+     "EXIT STATUS below.",
+     "virtio-net-pci,netdev=n0", Group::kNetwork, apply_device},
     {"nic", "bridge|tap|hubport[,KEY=VALUE]...[,model=virtio][,mac=MAC] | none",
      "a backend and its NIC in one option. none: no NIC, as without network options",
      "It has the keys of -netdev, of which id is not needed.", "bridge,br=br0", Group::kNetwork,

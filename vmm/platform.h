@@ -33,6 +33,7 @@ inline constexpr std::uint16_t kPm1EventPort = 0x600;    ///< PM1a status and en
 inline constexpr std::uint16_t kPm1ControlPort = 0x604;  ///< PM1a control, 2 bytes
 inline constexpr std::uint16_t kPmTimerPort = 0x608;     ///< 32-bit counter, 3.579545 MHz
 inline constexpr std::uint16_t kPvpanicPort = 0x505;
+inline constexpr std::uint16_t kTapirExitPort = 0x508;   ///< where -device tapir-exit is by default
 inline constexpr std::uint16_t kPciAddressPort = 0xCF8;  ///< 4 bytes, data at 0xCFC
 inline constexpr std::uint16_t kPciDataPort = 0xCFC;
 inline constexpr std::uint16_t kResetPort = 0xCF9;  ///< inside the above: byte accesses only

@@ -60,7 +60,7 @@ class GuestRun {
       }
       // The machine took the guest's reset for its end; the operator's wish came second but is not forgotten.
       if (operator_end_) {
-        return finish({*operator_end_, {}});
+        return finish({*operator_end_, {}, 0});
       }
       if (outcome.reason == EndReason::kTripleFault) {
         // Some guests reboot this way, but more often it is a crash that would otherwise leave no trace.
@@ -130,7 +130,8 @@ class GuestRun {
     if (!outcome.detail.empty()) {
       log(LogLevel::kError, outcome.detail);
     }
-    return exit_status(outcome.reason, signal_);
+    return exit_status(outcome.reason,
+                       outcome.reason == EndReason::kGuestStatus ? outcome.guest_status : signal_);
   }
 
   void report_lost_output() {

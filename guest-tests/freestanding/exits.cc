@@ -16,6 +16,11 @@ void leave() {
     reset_machine(ResetWay::kAcpi);
   } else if (parameter_is("exit", "triple")) {
     reset_machine(ResetWay::kTripleFault);
+  } else if (parameter_is("exit", "port")) {
+    out8(static_cast<std::uint16_t>(parameter("port", 0)), static_cast<std::uint8_t>(parameter("value", 0)));
+  } else if (parameter_is("exit", "port32")) {
+    out32(static_cast<std::uint16_t>(parameter("port", 0)),
+          static_cast<std::uint32_t>(parameter("value", 0)));
   } else if (parameter_is("exit", "off")) {
     power_off();
   }

@@ -34,6 +34,7 @@ class Case:
     append: str = ""
     memory: int = 64  # MiB
     device: str = ""
+    options: tuple = ()  # more words of the command line
     status: int = 0  # of the VMM
     reboots: int = 0  # how often the guest must be seen to start again; it runs without -no-reboot then
     frames: int = 0  # to be echoed
@@ -52,6 +53,11 @@ CASES = {
     "exit-i8042": Case("exits", "exit=i8042"),
     "exit-acpi": Case("exits", "exit=acpi"),
     "exit-triple": Case("exits", "exit=triple", status=6),
+    "exit-isa-debug-exit": Case("exits", "exit=port port=0x501 value=0x10", options=("-device", "isa-debug-exit"),
+                                status=0x21),
+    "exit-isa-debug-exit-wide": Case("exits", "exit=port32 port=0xf4 value=0x11",
+                                     options=("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"), status=0x23),
+    "exit-tapir-exit": Case("exits", "exit=port port=0x508 value=42", options=("-device", "tapir-exit"), status=42),
     "reboot-cf9": Case("exits", "exit=cf9", reboots=3),
     "reboot-i8042": Case("exits", "exit=i8042", reboots=3),
     "reboot-acpi": Case("exits", "exit=acpi", reboots=3),
@@ -91,7 +97,7 @@ def command_line(options, case):
                   "-device", f"{case.device},netdev=n0,mac={MAC}"]
     else:
         words += ["-nic", "none"]
-    return words
+    return words + list(case.options)
 
 
 class Judge:

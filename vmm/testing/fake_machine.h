@@ -18,8 +18,12 @@ namespace tapir::vmm::testing {
 
 class FakeMachineControl final : public MachineControl {
  public:
-  void end(EndReason reason, std::string /*detail*/ = {}) override { reasons.push_back(reason); }
+  void end(EndReason reason, std::string /*detail*/ = {}, std::uint8_t guest_status = 0) override {
+    reasons.push_back(reason);
+    guest_statuses.push_back(guest_status);
+  }
   std::vector<EndReason> reasons;
+  std::vector<unsigned> guest_statuses;  ///< of each of them
 };
 
 class FakeInterrupt final : public virtio::Interrupt {

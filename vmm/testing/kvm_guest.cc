@@ -13,7 +13,7 @@ namespace tapir::vmm::testing {
 
 using virtio::GuestAddress;
 
-void RecordingControl::end(EndReason reason, std::string detail) {
+void RecordingControl::end(EndReason reason, std::string detail, std::uint8_t /*guest_status*/) {
   const std::lock_guard lock(mutex_);
   if (!end_) {
     end_ = End{reason, std::move(detail)};

@@ -32,7 +32,7 @@ class RecordingControl final : public MachineControl {
     EndReason reason;
     std::string detail;
   };
-  void end(EndReason reason, std::string detail) override;
+  void end(EndReason reason, std::string detail, std::uint8_t guest_status) override;
   /// The first end, or nothing when there was none in time.
   std::optional<End> wait();
 
