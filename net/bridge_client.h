@@ -30,8 +30,9 @@ struct BridgeRequest {
   std::optional<MacAddress> mac = std::nullopt;
   bool vnet_header = true;
   std::string default_helper = default_bridge_helper();
-  /// For the helper's whole work; half of it at most for asking a helper who it is.
-  std::chrono::milliseconds limit = std::chrono::seconds(5);
+  /// For the helper's whole work; half of it at most for asking a helper who it is. It takes some 10 ms, but
+  /// the kernel makes one interface at a time, and a host may start a hundred guests at once.
+  std::chrono::milliseconds limit = std::chrono::seconds(30);
 };
 
 /// Starts the bridge helper and takes the taps that it made: exactly one descriptor per queue, each a queue

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sends back every frame of the test's own Ethernet type as it came, straight from the buffer that it came
-// in, until it has seen frames= of them. The runner sends them through the tap and compares.
+// in, until it has seen frames= of them. The runner sends them through the tap and compares. With swap=1 a
+// frame goes back to its sender, as a bridge between the two wants it.
+#include "guest-tests/freestanding/idle.h"
 #include "guest-tests/freestanding/runtime.h"
 #include "guest-tests/freestanding/virtio_net_driver.h"
 #include "guest-tests/freestanding/virtio_net_uapi.h"
@@ -35,8 +37,26 @@ void look_at(const virtio_net_hdr_v1& header, std::uint32_t bytes, Tally& tally)
   tally.lengths_fit = tally.lengths_fit && bytes > kHeaderBytes + ETH_HLEN && bytes <= kBufferBytes;
 }
 
+bool is_for(const VirtioPci& device, std::uintptr_t frame) {
+  for (unsigned i = 0; i < ETH_ALEN; ++i) {
+    if (read_register<std::uint8_t>(device.device + i) != *reinterpret_cast<const std::uint8_t*>(frame + i)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void swap_addresses(std::uintptr_t frame) {
+  auto* const bytes = reinterpret_cast<std::uint8_t*>(frame);
+  for (unsigned i = 0; i < ETH_ALEN; ++i) {
+    const std::uint8_t destination = bytes[i];
+    bytes[i] = bytes[ETH_ALEN + i];
+    bytes[ETH_ALEN + i] = destination;
+  }
+}
+
 /// Takes what has come; true if something did.
-bool receive(VirtioNetDriver& driver, Tally& tally) {
+bool receive(VirtioNetDriver& driver, const VirtioPci* shared, Tally& tally) {
   std::uint16_t head = 0;
   std::uint32_t bytes = 0;
   bool any = false;
@@ -45,12 +65,17 @@ bool receive(VirtioNetDriver& driver, Tally& tally) {
     const std::uintptr_t at = buffer(head);
     auto& header = *reinterpret_cast<virtio_net_hdr_v1*>(at);
     look_at(header, bytes, tally);
-    if (*reinterpret_cast<const std::uint16_t*>(at + kHeaderBytes + kEtherTypeOffset) != kOurEtherType) {
-      ++tally.others;  // the host's own traffic
+    const std::uintptr_t frame = at + kHeaderBytes;
+    if (*reinterpret_cast<const std::uint16_t*>(frame + kEtherTypeOffset) != kOurEtherType ||
+        (shared != nullptr && !is_for(*shared, frame))) {
+      ++tally.others;  // the host's own traffic, or other guests'
       driver.receive().add(head, at, kBufferBytes, true);
       continue;
     }
     header.num_buffers = 0;
+    if (shared != nullptr) {
+      swap_addresses(frame);
+    }
     driver.transmit().add(head, at, bytes, false);
     ++tally.echoed;
   }
@@ -69,10 +94,15 @@ bool repost(VirtioNetDriver& driver) {
   return any;
 }
 
-void echo(VirtioNetDriver& driver, std::uint64_t frames, Tally& tally) {
+/// `shared`: the device, if the network and the host are shared with others.
+void echo(VirtioNetDriver& driver, const VirtioPci* shared, std::uint64_t frames, Tally& tally) {
   std::uint64_t returned = 0;
+  const Idle idle;
   while (tally.echoed < frames || driver.transmit().used_index != driver.transmit().avail_index) {
-    if (receive(driver, tally)) {
+    if (shared != nullptr) {
+      idle.sleep();
+    }
+    if (receive(driver, shared, tally)) {
       driver.kick(1);
     }
     if (repost(driver)) {
@@ -103,7 +133,7 @@ void run_guest() {
 
   Tally tally;
   const std::uint64_t frames = parameter("frames", 0);
-  echo(driver, frames, tally);
+  echo(driver, parameter("share", 0) != 0 ? &pci : nullptr, frames, tally);
   info("frames of others", tally.others);
   check_equal("every frame was sent back", tally.echoed, frames);
   check("headers ask for nothing", tally.headers_are_plain);

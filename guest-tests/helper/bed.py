@@ -117,9 +117,10 @@ def receive(end):
 
 
 class Bed:
-    def __init__(self, program, configuration, vmm=None):
+    def __init__(self, program, configuration, vmm=None, guests=None):
         self.configuration = pathlib.Path(configuration)
         self.vmm = vmm
+        self.guests = guests
         self._make_dev()
         self._make_configuration_folder()
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/mnt")
@@ -140,7 +141,8 @@ class Bed:
         """Devices for everybody, as udev makes them; /dev/log is made by the test that reads it."""
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/dev")
         os.umask(0)
-        for name, major, minor in (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("urandom", 1, 9), ("net/tun", 10, 200)):
+        for name, major, minor in (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("urandom", 1, 9), ("net/tun", 10, 200),
+                                   ("kvm", 10, 232)):
             path = pathlib.Path("/dev") / name
             path.parent.mkdir(exist_ok=True)
             os.mknod(path, 0o666 | 0o020000, os.makedev(major, minor))

@@ -9,6 +9,7 @@ import time
 
 from bed import expect, nothing_left
 from calls import ALLOWED
+from many import a_hundred_guests_share_a_bridge
 
 AT_ONCE = 50
 
@@ -48,4 +49,4 @@ def limits_hold_exactly(bed):
     print(f"     20 rounds of {AT_ONCE} at once: 7 granted in each")
 
 
-TESTS = (starts_and_kills, limits_hold_exactly)
+TESTS = (starts_and_kills, limits_hold_exactly, a_hundred_guests_share_a_bridge)
