@@ -15,6 +15,7 @@
 
 #include "net/base/log.h"
 #include "net/frame_fault.h"
+#include "net/tap.h"
 
 namespace tapir::net {
 namespace {
@@ -69,6 +70,10 @@ Status FrameEngine::set_offloads(unsigned tun_offloads) {
     return fail_errno(fmt::format("cannot set the tap's offloads to {:#x}", tun_offloads));
   }
   return {};
+}
+
+Status FrameEngine::attach_queue(bool attached) {
+  return attached ? Tap::attach_queue(port_.fd.get()) : Tap::detach_queue(port_.fd.get());
 }
 
 void FrameEngine::want_receive(bool wanted) {

@@ -46,6 +46,7 @@ class FrameEngine final : public FrameIo {
 
   const FrameIoFeatures& features() const override { return port_.features; }
   [[nodiscard]] Status set_offloads(unsigned tun_offloads) override;
+  [[nodiscard]] Status attach_queue(bool attached) override;
   [[nodiscard]] Status start() override { return calls_->start(); }
   void stop() override { calls_->stop(); }
   [[nodiscard]] Result<unsigned> watch(int event_fd) override { return calls_->watch(event_fd); }

@@ -124,6 +124,11 @@ class FrameIo {
   /// Tells the backend what the receiving driver can take (TUN_F_* bits); fails when the backend refuses.
   [[nodiscard]] virtual Status set_offloads(unsigned tun_offloads) = 0;
 
+  /// Whether the kernel puts frames into this queue of a multi-queue tap, on the I/O thread. What waits in a
+  /// tap's queue when it is detached is dropped; frames can be sent through it all the same. Error: it is
+  /// none, or so already.
+  [[nodiscard]] virtual Status attach_queue(bool attached) = 0;
+
   /// Binds the engine to the calling thread.
   [[nodiscard]] virtual Status start() = 0;
   /// Lets go of the backend and of what is watched, on the thread that called start(), so that the backend is

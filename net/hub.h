@@ -119,6 +119,7 @@ class HubFrameIo final : public FrameIo {
 
   const FrameIoFeatures& features() const override { return engine_->features(); }
   [[nodiscard]] Status set_offloads(unsigned tun_offloads) override;
+  [[nodiscard]] Status attach_queue(bool attached) override { return engine_->attach_queue(attached); }
   [[nodiscard]] Status start() override { return engine_->start(); }
   void stop() override { engine_->stop(); }
   [[nodiscard]] Result<unsigned> watch(int event_fd) override { return engine_->watch(event_fd); }

@@ -95,6 +95,15 @@ Status set_flags(int fd) {
   return {};
 }
 
+Status set_queue(int fd, int flag, const char* verb) {
+  ifreq request{};
+  request.ifr_flags = static_cast<short>(flag);
+  if (::ioctl(fd, TUNSETQUEUE, &request) < 0) {
+    return fail_errno(fmt::format("fd={}: cannot {} this queue of a multi-queue tap", fd, verb));
+  }
+  return {};
+}
+
 // The name and flags of the tap behind a descriptor of unknown origin.
 Result<ifreq> identify(int fd) {
   ifreq request{};
@@ -160,6 +169,7 @@ Result<Tap> Tap::attach(const std::string& name, const TapOptions& options) {
                                   : attach_tun(std::move(fd), name, flags);
   if (tap) {
     tap->device_ = device;
+    tap->send_buffer_ = options.send_buffer;
     TAPIR_TRY(tap->set_up((flags & IFF_VNET_HDR) != 0, options.send_buffer));
   }
   return tap;
@@ -242,6 +252,9 @@ Result<UniqueFd> Tap::open_queue() const {
   if (features_.vnet_header) {
     TAPIR_TRY(set_vnet_header(fd.get(), name_));
   }
+  if (send_buffer_) {
+    TAPIR_TRY(set_send_buffer(fd.get(), name_, *send_buffer_));
+  }
   return fd;
 }
 
@@ -273,12 +286,11 @@ Result<Tap> Tap::adopt(int fd, const TapOptions& options) {
 }
 
 Status Tap::detach_queue(int fd) {
-  ifreq request{};
-  request.ifr_flags = IFF_DETACH_QUEUE;
-  if (::ioctl(fd, TUNSETQUEUE, &request) < 0) {
-    return fail_errno(fmt::format("fd={}: cannot detach this queue of a multi-queue tap", fd));
-  }
-  return {};
+  return set_queue(fd, IFF_DETACH_QUEUE, "detach");
+}
+
+Status Tap::attach_queue(int fd) {
+  return set_queue(fd, IFF_ATTACH_QUEUE, "attach");
 }
 
 Result<Tap> Tap::adopt_inherited(int fd, const TapOptions& options) {

@@ -81,6 +81,8 @@ class Tap {
   /// descriptor stays a queue of the tap, and TUNSETQUEUE can attach it again. Error: it is none, or detached
   /// already.
   [[nodiscard]] static Status detach_queue(int fd);
+  /// The opposite. Error: it is none, or attached already.
+  [[nodiscard]] static Status attach_queue(int fd);
 
   /// Hands the descriptor to an engine.
   FramePort into_port() &&;
@@ -97,8 +99,9 @@ class Tap {
   FrameIoFeatures features_;
   std::optional<MacAddress> required_mac_;
   bool created_ = false;
-  std::string device_;  ///< of an attached one
-  int flags_ = 0;       ///< IFF_TAP and so on, of an attached one
+  std::string device_;                        ///< of an attached one
+  int flags_ = 0;                             ///< IFF_TAP and so on, of an attached one
+  std::optional<std::uint64_t> send_buffer_;  ///< TapOptions::send_buffer of an attached one
 };
 
 }  // namespace tapir::net

@@ -298,6 +298,16 @@ TEST_F(TapTest, ADetachedQueueGetsNoFrames) {
   EXPECT_EQ(drain(tap->fd()), kFrames);
   EXPECT_EQ(drain(second.get()), 0);
   EXPECT_THAT(Tap::detach_queue(second.get()).error().message(), HasSubstr("cannot detach this queue"));
+
+  ASSERT_TRUE(Tap::attach_queue(second.get()));
+  EXPECT_THAT(Tap::attach_queue(second.get()).error().message(), HasSubstr("cannot attach this queue"));
+  // Those that have a queue by now stay with it; others are spread anew.
+  for (unsigned port = 1; port <= kFrames; ++port) {
+    ASSERT_TRUE(host->send(datagram(1000 + port)));
+  }
+  const int first_got = drain(tap->fd());
+  EXPECT_LT(first_got, kFrames);
+  EXPECT_EQ(first_got + drain(second.get()), kFrames);
 }
 
 TEST_F(TapTest, TheOnlyQueueIsNotDetached) {

@@ -51,11 +51,16 @@ void IoThread::detach() {
   static_cast<void>(post(Message::kDetach, nullptr));
 }
 
-Status IoThread::post(Message message, IoClient* client) {
+Status IoThread::call(const Task& task) {
+  return post(Message::kCall, nullptr, &task);
+}
+
+Status IoThread::post(Message message, IoClient* client, const Task* task) {
   std::unique_lock lock(mutex_);
   CHECK(message_ == Message::kNone);
   message_ = message;
   message_client_ = client;
+  message_task_ = task;
   message_event_.signal();
   answered_.wait(lock, [this] { return message_ == Message::kNone; });
   return std::exchange(answer_, {});
@@ -104,10 +109,12 @@ void IoThread::run(const std::string& name) {
 void IoThread::obey() {
   Message message = Message::kNone;
   IoClient* client = nullptr;
+  const Task* task = nullptr;
   {
     const std::lock_guard lock(mutex_);
     message = message_;
     client = message_client_;
+    task = message_task_;
   }
   Status status;
   if (message == Message::kAttach) {
@@ -116,6 +123,8 @@ void IoThread::obey() {
     if (status) {
       client_ = client;
     }
+  } else if (message == Message::kCall) {
+    status = (*task)(*io_);
   } else if (message != Message::kNone) {
     if (client_ != nullptr) {
       client_->stop(*io_);

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -36,10 +37,12 @@ class IoClient {
 /// device: a guest's reboot makes the machine anew, while an engine on io_uring is bound to the thread that
 /// started it.
 ///
-/// attach(), detach() and destruction: from any thread, one at a time. They are messages, and return when the
-/// I/O thread has obeyed; so their caller may not hold a lock that the client takes.
+/// attach(), detach(), call() and destruction: from any thread but its own, one at a time. They are messages,
+/// and return when the I/O thread has obeyed; so their caller may not hold a lock that the client takes.
 class IoThread {
  public:
+  using Task = std::function<Status(net::FrameIo& io)>;
+
   /// Starts the engine on a new thread. `name` is what ps and top show, up to 15 bytes of it.
   [[nodiscard]] static Result<std::unique_ptr<IoThread>> start(std::unique_ptr<net::FrameIo> io,
                                                                const std::string& name);
@@ -56,13 +59,15 @@ class IoThread {
   [[nodiscard]] Status attach(IoClient& client);
   /// client.stop() was called when this returns, and the client is not used any more. Harmless without one.
   void detach();
+  /// The thread carries out the task between two turns of its client, whose error is returned.
+  [[nodiscard]] Status call(const Task& task);
 
  private:
-  enum class Message : std::uint8_t { kNone, kAttach, kDetach, kQuit };
+  enum class Message : std::uint8_t { kNone, kAttach, kDetach, kCall, kQuit };
 
   IoThread(std::unique_ptr<net::FrameIo> io, EventFd message_event);
 
-  Status post(Message message, IoClient* client);
+  Status post(Message message, IoClient* client, const Task* task = nullptr);
   /// Runs on the I/O thread until kQuit.
   void run(const std::string& name);
   void obey();
@@ -82,6 +87,7 @@ class IoThread {
   std::condition_variable answered_;
   Message message_ = Message::kNone;
   IoClient* message_client_ = nullptr;
+  const Task* message_task_ = nullptr;
   Status answer_;
 
   std::thread thread_;

@@ -75,11 +75,12 @@ class NetControl::Reader {
 };
 
 NetControl::NetControl(NetQueue queue, std::uint64_t features, NetConfiguration& configuration,
-                       PublishedRules& rules)
+                       PublishedRules& rules, UsePairs use_pairs)
     : queue_(std::move(queue)),
       features_(features),
       configuration_(configuration),
       published_(rules),
+      use_pairs_(std::move(use_pairs)),
       rules_{features, ReceiveFilter(configuration.mac(), features)},
       pieces_(kMaxChainPieces) {}
 
@@ -136,6 +137,8 @@ bool NetControl::obey(net::FrameIo& io, Reader& command) {
     case VIRTIO_NET_CTRL_ANNOUNCE:
       return header->cmd == VIRTIO_NET_CTRL_ANNOUNCE_ACK && command.left() == 0 &&
              accepted(VIRTIO_NET_F_GUEST_ANNOUNCE) && configuration_.end_announcement();
+    case VIRTIO_NET_CTRL_MQ:
+      return header->cmd == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET && set_pairs(command);
     case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
       return header->cmd == VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET && set_guest_offloads(io, command);
     default:
@@ -226,6 +229,13 @@ bool NetControl::set_vlan(bool wanted, Reader& data) {
   rules_.filter.set_vlan(*id, wanted);
   published_.publish(rules_);
   return true;
+}
+
+bool NetControl::set_pairs(Reader& data) {
+  // virtio 1.3, 5.1.6.5.6 Automatic receive steering in multiqueue mode: from 1 to max_virtqueue_pairs.
+  const auto pairs = data.read_last<std::uint16_t>();
+  return accepted(VIRTIO_NET_F_MQ) && pairs && *pairs >= VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN &&
+         *pairs <= VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX && use_pairs_(*pairs);
 }
 
 bool NetControl::set_guest_offloads(net::FrameIo& io, Reader& data) {

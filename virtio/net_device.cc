@@ -21,20 +21,30 @@ std::uint64_t offered(net::FrameIoFeatures host, std::uint16_t mtu, const NetDev
   if (options.speed || options.duplex != kUnknownDuplex) {
     features |= std::uint64_t{1} << VIRTIO_NET_F_SPEED_DUPLEX;
   }
+  if (options.multi_queue) {
+    features |= std::uint64_t{1} << VIRTIO_NET_F_MQ;
+  }
   return without_net_features(features, options.features_off);
 }
 
 }  // namespace
 
-NetDevice::NetDevice(const net::MacAddress& mac, IoThread& io_thread, const NetDeviceOptions& options)
+NetDevice::NetDevice(const net::MacAddress& mac, std::vector<IoThread*> io_threads,
+                     const NetDeviceOptions& options)
     : mac_(mac),
-      io_thread_(io_thread),
+      io_threads_(std::move(io_threads)),
       options_(options),
-      mtu_(options.mtu != 0 ? options.mtu : io_thread.features().mtu),
-      features_(offered(io_thread.features(), mtu_, options)),
-      max_queue_sizes_{options.queue_sizes[0], options.queue_sizes[1], kMaxControlQueueSize},
+      mtu_(options.mtu != 0 ? options.mtu : io_threads_.front()->features().mtu),
+      features_(offered(io_threads_.front()->features(), mtu_, options)),
+      counters_(has_feature(features_, VIRTIO_NET_F_MQ) ? io_threads_.size() : 1),
       configuration_(mac) {
   CHECK(net_features_consistent(features_));
+  for (std::size_t pair = 0; pair < pairs(); ++pair) {
+    max_queue_sizes_.insert(max_queue_sizes_.end(), options.queue_sizes.begin(), options.queue_sizes.end());
+  }
+  if (has_feature(features_, VIRTIO_NET_F_CTRL_VQ)) {
+    max_queue_sizes_.push_back(kMaxControlQueueSize);
+  }
 }
 
 NetDevice::~NetDevice() {
@@ -46,8 +56,7 @@ std::uint32_t NetDevice::type() const {
 }
 
 std::span<const std::uint16_t> NetDevice::max_queue_sizes() const {
-  const std::span<const std::uint16_t> all = max_queue_sizes_;
-  return has_feature(features_, VIRTIO_NET_F_CTRL_VQ) ? all : all.first(kControlQueue);
+  return max_queue_sizes_;
 }
 
 bool NetDevice::accepts(std::uint64_t driver_features) const {
@@ -61,7 +70,7 @@ void NetDevice::read_config(std::uint64_t offset, std::span<std::byte> into) con
   static_assert(sizeof config.mac == sizeof mac.octets);
   std::copy(mac.octets.begin(), mac.octets.end(), config.mac);
   config.status = configuration_.status();
-  config.max_virtqueue_pairs = 1;
+  config.max_virtqueue_pairs = static_cast<std::uint16_t>(pairs());
   config.mtu = has_feature(features_, VIRTIO_NET_F_MTU) ? mtu_ : std::uint16_t{0};
   if (has_feature(features_, VIRTIO_NET_F_SPEED_DUPLEX)) {
     config.speed = options_.speed.value_or(kUnknownSpeed);
@@ -80,23 +89,13 @@ void NetDevice::write_config(std::uint64_t /*offset*/, std::span<const std::byte
 }
 
 Status NetDevice::activate(Activation activation) {
-  CHECK(!pair_ && activation.notifier != nullptr);
-  auto pair =
-      std::make_unique<NetQueuePair>(NetQueuePair::Environment{*activation.notifier, counters_,
-                                                               configuration_, rules_, io_thread_.features()},
-                                     activation.features);
+  CHECK(!pairs_ && activation.notifier != nullptr);
   rules_.publish({activation.features, ReceiveFilter(mac_, activation.features)});
-  for (ActiveQueue& queue : activation.queues) {
-    if (queue.index == kReceiveQueue) {
-      pair->set_receive_queue(std::move(queue));
-    } else if (queue.index == kTransmitQueue) {
-      pair->set_transmit_queue(std::move(queue));
-    } else if (has_feature(activation.features, VIRTIO_NET_F_CTRL_VQ)) {
-      pair->set_control_queue(std::move(queue));
-    }
-  }
-  TAPIR_TRY(io_thread_.attach(*pair));
-  pair_ = std::move(pair);
+  auto pairs = std::make_unique<NetPairs>(
+      NetPairs::Environment{*activation.notifier, configuration_, rules_, io_threads_, counters_},
+      activation.features);
+  TAPIR_TRY(pairs->start(std::move(activation.queues)));
+  pairs_ = std::move(pairs);
   if (has_feature(activation.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
     const std::lock_guard lock(announcer_mutex_);
     announcer_ = activation.notifier;
@@ -109,10 +108,7 @@ void NetDevice::reset() {
     const std::lock_guard lock(announcer_mutex_);
     announcer_ = nullptr;
   }
-  if (pair_) {
-    io_thread_.detach();
-    pair_.reset();
-  }
+  pairs_.reset();
   configuration_.set_mac(mac_);
   configuration_.end_announcement();
 }

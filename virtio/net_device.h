@@ -8,11 +8,13 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "net/mac_address.h"
 #include "virtio/device.h"
 #include "virtio/io_thread.h"
 #include "virtio/net_configuration.h"
+#include "virtio/net_pairs.h"
 #include "virtio/net_queue_pair.h"
 #include "virtio/receive_rules.h"
 
@@ -22,13 +24,15 @@ namespace tapir::virtio {
 struct NetDeviceOptions {
   std::uint64_t features_off = 0;  ///< 1 << VIRTIO_NET_F_* or VIRTIO_F_*: not to be offered
   std::array<std::uint16_t, 2> queue_sizes{256, 256};  ///< at most, of receiveq and transmitq: powers of 2
-  std::uint16_t mtu = 0;  ///< what the driver is told, 68 to 65521; 0: the host end's
+  bool multi_queue = false;  ///< to offer VIRTIO_NET_F_MQ, with a queue pair for each host end
+  std::uint16_t mtu = 0;     ///< what the driver is told, 68 to 65521; 0: the host end's
   std::optional<std::uint32_t> speed = std::nullopt;  ///< Mbit/s; unset: unknown
   std::uint8_t duplex = 0xFF;                         ///< 0 half, 1 full, 0xFF unknown
 };
 
-/// A virtio network device (virtio 1.3, 5.1 Network Device) in front of one host end: features, configuration
-/// space and life cycle. Its frames are moved by a NetQueuePair on the host end's I/O thread.
+/// A virtio network device (virtio 1.3, 5.1 Network Device) in front of a host end: features, configuration
+/// space and life cycle. Its frames are moved by a NetQueuePair on the host end's I/O thread. With
+/// multi-queue it has several host ends, which are the queues of one tap, and as many pairs (NetPairs).
 ///
 /// Offered is what the host end can really do (offered_net_features()) and the operator has not turned off,
 /// and the host end is told what the driver accepted before activate() returns. The configuration space is
@@ -37,13 +41,11 @@ struct NetDeviceOptions {
 class NetDevice final : public Device {
  public:
   static constexpr std::uint16_t kMaxControlQueueSize = 64;
-  /// virtio 1.3, 5.1.2 Virtqueues.
-  static constexpr std::uint16_t kReceiveQueue = 0;
-  static constexpr std::uint16_t kTransmitQueue = 1;
-  static constexpr std::uint16_t kControlQueue = 2;
 
-  /// `io_thread` is borrowed and outlives the device.
-  NetDevice(const net::MacAddress& mac, IoThread& io_thread, const NetDeviceOptions& options = {});
+  /// `io_threads` are borrowed and outlive the device: one, or with multi-queue those of a tap's queues, of
+  /// which all but the first are detached. Without multi-queue only the first is used.
+  NetDevice(const net::MacAddress& mac, std::vector<IoThread*> io_threads,
+            const NetDeviceOptions& options = {});
   NetDevice(const NetDevice&) = delete;
   NetDevice& operator=(const NetDevice&) = delete;
   ~NetDevice() override;
@@ -57,8 +59,10 @@ class NetDevice final : public Device {
   [[nodiscard]] Status activate(Activation activation) override;
   void reset() override;
 
-  /// Since the device was made. Any thread, any time.
-  const NetQueuePair::Counters& counters() const { return counters_; }
+  /// The queue pairs there are, used or not.
+  std::size_t pairs() const { return counters_.size(); }
+  /// Of a pair, since the device was made. Any thread, any time.
+  const NetQueuePair::Counters& counters(std::size_t pair = 0) const { return counters_[pair]; }
   bool link_up() const { return configuration_.link_up(); }
   /// Asks the driver to tell the network where it is (virtio 1.3, 5.1.6.5.4 Gratuitous Packet Sending), if it
   /// is active and accepted GUEST_ANNOUNCE. Any thread, any time.
@@ -66,17 +70,17 @@ class NetDevice final : public Device {
 
  private:
   const net::MacAddress mac_;
-  IoThread& io_thread_;
+  const std::vector<IoThread*> io_threads_;
   const NetDeviceOptions options_;
   const std::uint16_t mtu_;
   const std::uint64_t features_;
-  const std::array<std::uint16_t, 3> max_queue_sizes_;
-  NetQueuePair::Counters counters_;
+  std::vector<NetQueuePair::Counters> counters_;  ///< as many as pairs
+  std::vector<std::uint16_t> max_queue_sizes_;
   NetConfiguration configuration_;
   PublishedRules rules_;
-  std::mutex announcer_mutex_;          ///< guards announcer_
-  Notifier* announcer_ = nullptr;       ///< while a driver is active that can be asked to announce itself
-  std::unique_ptr<NetQueuePair> pair_;  ///< while active
+  std::mutex announcer_mutex_;       ///< guards announcer_
+  Notifier* announcer_ = nullptr;    ///< while a driver is active that can be asked to announce itself
+  std::unique_ptr<NetPairs> pairs_;  ///< while active
 };
 
 }  // namespace tapir::virtio

@@ -51,7 +51,8 @@ struct Harness {
     auto io = net::make_frame_io(std::move(port), net::EngineChoice::kSync);
     CHECK(io.has_value());
     io_thread = *IoThread::start(*std::move(io), "io-fuzz");
-    device = std::make_unique<NetDevice>(net::MacAddress{}, *io_thread);
+    device = std::make_unique<NetDevice>(net::MacAddress{}, std::vector{io_thread.get()},
+                                         NetDeviceOptions{.multi_queue = true});
   }
 
   GuestMemory memory = *GuestMemory::create(kMemoryBytes);

@@ -49,7 +49,7 @@ class HostEnd : public ::testing::Test {
     auto io_thread = IoThread::start(*std::move(io), "io-test");
     ASSERT_TRUE(io_thread) << io_thread.error().message();
     io_thread_ = *std::move(io_thread);
-    device_ = std::make_unique<NetDevice>(testing::kTestMac, *io_thread_);
+    device_ = std::make_unique<NetDevice>(testing::kTestMac, std::vector{io_thread_.get()});
   }
   /// With everything offered except `without`, and except MTU: frames may be as long as the interface
   /// carries.

@@ -231,11 +231,11 @@ TEST_F(NetDeviceTest, OperatorsChoicesAreWhatTheDriverSees) {
   options.mtu = 1400;
   options.speed = 10000;
   options.duplex = 1;
-  device_ = std::make_unique<NetDevice>(testing::kTestMac, *io_thread_, options);
+  device_ = std::make_unique<NetDevice>(testing::kTestMac, std::vector{io_thread_.get()}, options);
   EXPECT_EQ(device_->features() & (options.features_off | kHostOffloads), 0U);
   EXPECT_NE(device_->features() & kGuestOffloads, 0U);
-  EXPECT_EQ(device_->max_queue_sizes()[NetDevice::kReceiveQueue], 1024);
-  EXPECT_EQ(device_->max_queue_sizes()[NetDevice::kTransmitQueue], 512);
+  EXPECT_EQ(device_->max_queue_sizes()[0], 1024);
+  EXPECT_EQ(device_->max_queue_sizes()[1], 512);
   const virtio_net_config config = config_of(*device_);
   EXPECT_EQ(config.mtu, 1400);
   EXPECT_EQ(config.speed, 10000U);
@@ -247,7 +247,7 @@ TEST_F(NetDeviceTest, SpeedAndDuplexAreNotOfferedWhenNobodyGaveThem) {
   EXPECT_FALSE(has_feature(device_->features(), VIRTIO_NET_F_SPEED_DUPLEX));
   NetDeviceOptions options;
   options.duplex = 0;
-  device_ = std::make_unique<NetDevice>(testing::kTestMac, *io_thread_, options);
+  device_ = std::make_unique<NetDevice>(testing::kTestMac, std::vector{io_thread_.get()}, options);
   EXPECT_TRUE(has_feature(device_->features(), VIRTIO_NET_F_SPEED_DUPLEX));
   EXPECT_EQ(config_of(*device_).speed, 0xFFFF'FFFFU);
   EXPECT_EQ(config_of(*device_).duplex, 0);
@@ -260,7 +260,7 @@ TEST_F(NetDeviceTest, HostEndOutlivesTheDevice) {
     driver_->send({}, pattern(64, round));
     ASSERT_TRUE(io_->wait_for_sent(1));
     io_->take_sent();
-    device_ = std::make_unique<NetDevice>(testing::kTestMac, *io_thread_);
+    device_ = std::make_unique<NetDevice>(testing::kTestMac, std::vector{io_thread_.get()});
   }
 }
 

@@ -36,6 +36,7 @@ constexpr std::array kDependencies{
     Dependency{VIRTIO_NET_F_CTRL_VLAN, bit(VIRTIO_NET_F_CTRL_VQ)},
     Dependency{VIRTIO_NET_F_CTRL_MAC_ADDR, bit(VIRTIO_NET_F_CTRL_VQ)},
     Dependency{VIRTIO_NET_F_GUEST_ANNOUNCE, bit(VIRTIO_NET_F_CTRL_VQ)},
+    Dependency{VIRTIO_NET_F_MQ, bit(VIRTIO_NET_F_CTRL_VQ)},
 };
 
 /// virtio 1.3, 5.1.4.1 Device Requirements: mtu from 68; the upper end is a tap's (its length field has room

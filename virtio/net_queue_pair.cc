@@ -10,9 +10,16 @@
 #include "virtio/net_features.h"
 
 namespace tapir::virtio {
+namespace {
+
+/// Turns that receive what is left of a host end: enough for a tap's ring of 1000 frames, and under a flood
+/// not without end.
+constexpr unsigned kLastTurns = 4;
+
+}  // namespace
 
 NetQueuePair::NetQueuePair(const Environment& environment, std::uint64_t features)
-    : environment_(environment), features_(features) {}
+    : environment_(environment), features_(features), receiving_(environment.first) {}
 
 void NetQueuePair::set_receive_queue(ActiveQueue queue) {
   receive_.kick_fd = queue.kick_fd;
@@ -30,12 +37,12 @@ void NetQueuePair::set_transmit_queue(ActiveQueue queue) {
       features_, environment_.host.vnet_header);
 }
 
-void NetQueuePair::set_control_queue(ActiveQueue queue) {
+void NetQueuePair::set_control_queue(ActiveQueue queue, NetControl::UsePairs use_pairs) {
   control_.kick_fd = queue.kick_fd;
   control_index_ = queue.index;
   commands_.emplace(
       NetQueue{std::move(queue.queue), queue.index, environment_.notifier, environment_.counters.control},
-      features_, environment_.configuration, environment_.rules);
+      features_, environment_.configuration, environment_.rules, std::move(use_pairs));
 }
 
 Status NetQueuePair::watch(net::FrameIo& io, Direction& direction) {
@@ -69,7 +76,7 @@ Status NetQueuePair::start(net::FrameIo& io) {
       return watched;
     }
   }
-  io.want_receive(receiver_.has_value());
+  io.want_receive(receiver_ && receiving_);
   return {};
 }
 
@@ -79,7 +86,7 @@ bool NetQueuePair::turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready)
   }
   control_.due = commands_ && (control_.due || control_.kicked(ready));
   transmit_.due = transmitter_ && (transmit_.due || ready.transmit || transmit_.kicked(ready));
-  receive_.due = receiver_ && (receive_.due || ready.receive || receive_.kicked(ready));
+  receive_.due = receiver_ && receiving_ && (receive_.due || ready.receive || receive_.kicked(ready));
   if (control_.due) {
     control(io);
   }
@@ -150,7 +157,40 @@ void NetQueuePair::halt(net::FrameIo& io, const SplitQueue& ring, std::uint16_t 
   environment_.notifier.set_needs_reset();
 }
 
+Status NetQueuePair::begin_receiving(net::FrameIo& io) {
+  TAPIR_TRY(io.attach_queue(true));
+  receiving_ = true;
+  receive_.due = true;
+  io.want_receive(!halted_);
+  return {};
+}
+
+void NetQueuePair::end_receiving(net::FrameIo& io) {
+  receive_what_is_there(io);
+  detach(io);
+  receive_what_is_there(io);  // what the engine had already, and of a macvtap what came meanwhile
+  io.discard_received();
+  io.want_receive(false);
+  receive_.due = false;
+}
+
+void NetQueuePair::receive_what_is_there(net::FrameIo& io) {
+  receive_.due = true;
+  for (unsigned turns = 0; turns < kLastTurns && receive_.due && !halted_; ++turns) {
+    receive(io);
+  }
+}
+
+void NetQueuePair::detach(net::FrameIo& io) {
+  if (receiving_ && !environment_.first) {
+    receiving_ = false;
+    // Fails only when the interface is gone, and then there is nothing to detach from.
+    static_cast<void>(io.attach_queue(false));
+  }
+}
+
 void NetQueuePair::stop(net::FrameIo& io) {
+  detach(io);
   io.want_receive(false);
   unwatch_all(io);
   if (receiver_) {

@@ -20,12 +20,17 @@ namespace tapir::virtio {
 /// I/O thread runs. Receive and transmit share its turns; each does a bounded amount in one. The control
 /// virtqueue, if there is one, is served first. A virtqueue that the driver broke stops the pair, and the
 /// device asks for a reset.
+///
+/// The first pair of a device receives all the time. Another one's host end is a queue of the same tap, not
+/// attached at start() and after stop(), and receives only from begin_receiving() to end_receiving(). It
+/// sends all the time: a driver that goes down to fewer pairs still waits for what it has sent.
 class NetQueuePair final : public IoClient {
  public:
   /// Frames and bytes that each direction may do in one turn.
   static constexpr net::Budget kBudget{256, std::size_t{512} << 10};
 
-  struct Counters {
+  /// On cache lines of its own, since each pair has its own thread to count.
+  struct alignas(64) Counters {
     NetQueueCounters receive;
     NetQueueCounters transmit;
     NetQueueCounters control;  ///< frames are commands obeyed, dropped those answered with an error
@@ -38,6 +43,7 @@ class NetQueuePair final : public IoClient {
     NetConfiguration& configuration;
     PublishedRules& rules;
     net::FrameIoFeatures host;
+    bool first = true;  ///< of the device's pairs
   };
 
   NetQueuePair(const Environment& environment, std::uint64_t features);
@@ -45,11 +51,19 @@ class NetQueuePair final : public IoClient {
   // The queues that the driver enabled; before the pair is attached.
   void set_receive_queue(ActiveQueue queue);
   void set_transmit_queue(ActiveQueue queue);
-  void set_control_queue(ActiveQueue queue);
+  void set_control_queue(ActiveQueue queue, NetControl::UsePairs use_pairs);
+  /// Whether both queues are there.
+  bool complete() const { return receiver_ && transmitter_; }
 
   [[nodiscard]] Status start(net::FrameIo& io) override;
   [[nodiscard]] bool turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready) override;
   void stop(net::FrameIo& io) override;
+
+  /// Attaches the host end. On the I/O thread, as end_receiving(). Error: it cannot be, and does not receive.
+  [[nodiscard]] Status begin_receiving(net::FrameIo& io);
+  /// Delivers what is there, as far as the driver has buffers and for a bounded time, and detaches the host
+  /// end. No buffer is filled afterwards.
+  void end_receiving(net::FrameIo& io);
 
  private:
   /// One virtqueue: where its kicks come from, and whether a turn of it is due.
@@ -66,6 +80,8 @@ class NetQueuePair final : public IoClient {
   static void unwatch(net::FrameIo& io, Direction& direction);
   void unwatch_all(net::FrameIo& io);
   void receive(net::FrameIo& io);
+  void receive_what_is_there(net::FrameIo& io);
+  void detach(net::FrameIo& io);
   void transmit(net::FrameIo& io);
   void control(net::FrameIo& io);
   /// The host end is gone: no carrier, nothing to receive any more. What is sent is dropped by the backend.
@@ -84,6 +100,7 @@ class NetQueuePair final : public IoClient {
   std::uint16_t receive_index_ = 0;
   std::uint16_t transmit_index_ = 0;
   std::uint16_t control_index_ = 0;
+  bool receiving_;
   bool halted_ = false;
 };
 

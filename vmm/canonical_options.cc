@@ -130,6 +130,9 @@ std::string nic_argument(const NicConfig& nic, std::string_view netdev) {
       argument.add(key.name, "off");
     }
   }
+  if (nic.multi_queue) {
+    argument.add("mq", "on");
+  }
   if (nic.host_mtu != 0) {
     argument.add_number("host_mtu", nic.host_mtu);
   }

@@ -71,6 +71,7 @@ INSTANTIATE_TEST_SUITE_P(
         "-netdev tap,id=a,ifname=t0,vnet_hdr=off,script=/u,downscript=no,sndbuf=0 -device "
         "virtio-net-pci,netdev=a",
         "-netdev tap,id=a,dev=/dev/tap5 -device virtio-net-pci,netdev=a",
+        "-netdev tap,id=a,queues=16 -device virtio-net-pci,netdev=a,mq=on,vectors=34",
         "-netdev tap,id=a,fds=3:4 -device virtio-net-pci,netdev=a -netdev tap,id=b,fd=5 -device "
         "virtio-net-pci,netdev=b",
         "-device virtio-net-pci,id=x,mac=52:54:00:12:34:56,csum=off,event_idx=off,host_uso=off,host_mtu=1400,"

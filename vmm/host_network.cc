@@ -57,8 +57,11 @@ Status open_backend(HostNic& nic, Broker* broker) {
   if (opened->tap.required_mac()) {
     TAPIR_TRY_ASSIGN(nic.mac, settle_macvtap_mac(nic.config, nic.ifname, *opened->tap.required_mac()));
   }
-  nic.unused_queues = std::move(opened->unused_queues);
-  nic.port = std::move(opened->tap).into_port();
+  const net::FrameIoFeatures features = opened->tap.features();
+  nic.ports.push_back(std::move(opened->tap).into_port());
+  for (UniqueFd& queue : opened->more_queues) {
+    nic.ports.push_back({std::move(queue), features, true});
+  }
   return {};
 }
 
@@ -79,9 +82,6 @@ Result<HostHub> open_hub(const HubConfig& config, std::size_t nics, Broker* brok
     if (opened->tap.required_mac()) {
       host.required_mac = opened->tap.required_mac();
     }
-    for (UniqueFd& queue : opened->unused_queues) {
-      host.unused_queues.push_back(std::move(queue));
-    }
     ports.push_back(std::move(opened->tap).into_port());
   }
   TAPIR_TRY_ASSIGN(host.hub, net::Hub::create(fmt::format("hub{}", config.id), std::move(ports), nics));
@@ -92,7 +92,7 @@ Result<HostHub> open_hub(const HubConfig& config, std::size_t nics, Broker* brok
 /// Gives the NIC the next port of its hub.
 void join_hub(HostNic& nic, HostHub& hub, bool alone) {
   nic.hub = hub.hub.get();
-  nic.port = std::move(hub.nic_ports.front());
+  nic.ports.push_back(std::move(hub.nic_ports.front()));
   hub.nic_ports.erase(hub.nic_ports.begin());
   if (!hub.required_mac || *hub.required_mac == nic.mac) {
     return;
@@ -117,6 +117,24 @@ Status connect(HostNic& nic, const MachineConfig& config, HostNetwork& network) 
   }
   TAPIR_TRY_ASSIGN(network.hubs.emplace_back(), open_hub(HubConfig{}, 1, nullptr));
   join_hub(nic, network.hubs.back(), true);
+  return {};
+}
+
+/// Starts the I/O threads of a NIC: `name`, or with several queues `name`.0 and so on.
+Status start_threads(HostNic& nic, const std::string& name) {
+  const TapConfig tap = nic.config.backend.value_or(TapConfig{});
+  const net::FrameEngineOptions options{std::chrono::microseconds(tap.poll_microseconds)};
+  const std::size_t queues = nic.config.multi_queue ? nic.ports.size() : 1;
+  for (std::size_t queue = 0; queue < queues; ++queue) {
+    TAPIR_TRY_ASSIGN(std::unique_ptr<net::FrameIo> engine,
+                     net::make_frame_io(std::move(nic.ports[queue]), tap.engine, options));
+    if (nic.hub != nullptr && engine->features().offloads != 0) {
+      engine = std::make_unique<net::HubFrameIo>(std::move(engine), *nic.hub);
+    }
+    TAPIR_TRY_ASSIGN(
+        nic.io.emplace_back(),
+        virtio::IoThread::start(std::move(engine), queues == 1 ? name : fmt::format("{}.{}", name, queue)));
+  }
   return {};
 }
 
@@ -157,15 +175,7 @@ Result<HostNetwork> HostNetwork::open(const MachineConfig& config) {
 
 Status HostNetwork::start() {
   for (std::size_t index = 0; index < nics.size(); ++index) {
-    HostNic& nic = nics[index];
-    const TapConfig tap = nic.config.backend.value_or(TapConfig{});
-    const net::FrameEngineOptions options{std::chrono::microseconds(tap.poll_microseconds)};
-    TAPIR_TRY_ASSIGN(std::unique_ptr<net::FrameIo> engine,
-                     net::make_frame_io(std::move(nic.port), tap.engine, options));
-    if (nic.hub != nullptr && engine->features().offloads != 0) {
-      engine = std::make_unique<net::HubFrameIo>(std::move(engine), *nic.hub);
-    }
-    TAPIR_TRY_ASSIGN(nic.io, virtio::IoThread::start(std::move(engine), fmt::format("net{}", index)));
+    TAPIR_TRY(start_threads(nics[index], fmt::format("net{}", index)));
   }
   for (const HostHub& host : hubs) {
     TAPIR_TRY(host.hub->start());

@@ -23,18 +23,16 @@ struct HostHub {
   std::unique_ptr<net::Hub> hub;
   std::vector<net::FramePort> nic_ports;        ///< until a NIC takes them
   std::optional<net::MacAddress> required_mac;  ///< of a macvtap among the taps
-  std::vector<UniqueFd> unused_queues;          ///< detached queues of the taps
 };
 
-/// The host's side of a NIC: its tap or its port of a hub, served by an I/O thread of its own.
+/// The host's side of a NIC: its tap or its port of a hub, each queue served by an I/O thread of its own.
 struct HostNic {
   NicConfig config;
   net::MacAddress mac;
-  std::string ifname;                   ///< of its tap, empty if it has none of its own
-  net::FramePort port;                  ///< until `io` takes it
-  net::Hub* hub = nullptr;              ///< that `port` belongs to, if it does to one
-  std::vector<UniqueFd> unused_queues;  ///< detached queues of the same tap
-  std::unique_ptr<virtio::IoThread> io;
+  std::string ifname;                 ///< of its tap, empty if it has none of its own
+  std::vector<net::FramePort> ports;  ///< queues of one tap, all but the first detached, until `io` has them
+  net::Hub* hub = nullptr;            ///< that the one port belongs to, if it does to one
+  std::vector<std::unique_ptr<virtio::IoThread>> io;  ///< of each queue, or without mq=on of the first
 };
 
 /// The guest's NICs on the host, in two steps:

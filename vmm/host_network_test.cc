@@ -97,13 +97,13 @@ TEST_F(HostNetworkTest, TapComesFromTheHelper) {
   auto network = HostNetwork::open(machine({bridge_nic(helper)}));
   ASSERT_TRUE(network) << network.error().message();
   ASSERT_EQ(network->nics.size(), 1U);
-  EXPECT_TRUE(network->nics[0].port.is_tap);
-  EXPECT_TRUE(network->nics[0].port.features.vnet_header);
+  EXPECT_TRUE(network->nics[0].ports.front().is_tap);
+  EXPECT_TRUE(network->nics[0].ports.front().features.vnet_header);
   EXPECT_EQ(network->broker, nullptr);
   EXPECT_THAT(HelperDirectory::report(helper, "argument"),
               ElementsAre(helper, "--use-vnet", "--fd=3", "--br=br7"));
   ASSERT_TRUE(network->start());
-  EXPECT_TRUE(network->nics[0].io->features().vnet_header);
+  EXPECT_TRUE(network->nics[0].io.front()->features().vnet_header);
 }
 
 TEST_F(HostNetworkTest, HelperOfTapirIsToldTheAddressThatTheNicHas) {
@@ -124,11 +124,11 @@ TEST_F(HostNetworkTest, FurtherQueuesAreKeptDetached) {
   nic.backend->queues = 3;
   const auto network = HostNetwork::open(machine({nic}));
   ASSERT_TRUE(network) << network.error().message();
-  ASSERT_EQ(network->nics[0].unused_queues.size(), 2U);
-  for (const UniqueFd& queue : network->nics[0].unused_queues) {
-    EXPECT_FALSE(net::Tap::detach_queue(queue.get()));  // it is already
-  }
-  EXPECT_TRUE(net::Tap::detach_queue(network->nics[0].port.fd.get()));
+  const auto& ports = network->nics[0].ports;
+  ASSERT_EQ(ports.size(), 3U);
+  EXPECT_FALSE(net::Tap::detach_queue(ports[1].fd.get()));  // it is already
+  EXPECT_FALSE(net::Tap::detach_queue(ports[2].fd.get()));
+  EXPECT_TRUE(net::Tap::detach_queue(ports[0].fd.get()));
 }
 
 TEST_F(HostNetworkTest, ErrorsBeginWithTheOptionAtFault) {
@@ -156,8 +156,8 @@ TEST_F(HostNetworkTest, TapsByNameAndDescriptorNeedNoHelper) {
   by_descriptor.backend.emplace().fds = {fd.release()};
   auto network = HostNetwork::open(machine({by_name, by_descriptor}));
   ASSERT_TRUE(network) << network.error().message();
-  EXPECT_FALSE(network->nics[0].port.features.vnet_header);
-  EXPECT_TRUE(network->nics[1].port.features.vnet_header);
+  EXPECT_FALSE(network->nics[0].ports.front().features.vnet_header);
+  EXPECT_TRUE(network->nics[1].ports.front().features.vnet_header);
   EXPECT_EQ(network->broker, nullptr);
 }
 
@@ -210,8 +210,8 @@ TEST_F(HostNetworkTest, OneNicOnAHubHasTheOffloadsOfItsTaps) {
   ASSERT_TRUE(network) << network.error().message();
   ASSERT_EQ(network->hubs.size(), 1U);
   EXPECT_EQ(network->nics[0].hub, network->hubs[0].hub.get());
-  EXPECT_NE(network->nics[0].port.features.offloads, 0U);
-  EXPECT_EQ(network->nics[0].port.features.mtu, 1500);
+  EXPECT_NE(network->nics[0].ports.front().features.offloads, 0U);
+  EXPECT_EQ(network->nics[0].ports.front().features.mtu, 1500);
   EXPECT_EQ(network->nics[0].ifname, "");
   EXPECT_TRUE(network->start());
 }
@@ -220,8 +220,8 @@ TEST_F(HostNetworkTest, NicsOnAHubHaveAPortEach) {
   auto network = HostNetwork::open(machine_with_hub({"t0"}, 2));
   ASSERT_TRUE(network) << network.error().message();
   EXPECT_EQ(network->nics[0].hub, network->nics[1].hub);
-  EXPECT_NE(network->nics[0].port.fd.get(), network->nics[1].port.fd.get());
-  EXPECT_EQ(network->nics[0].port.features.offloads, 0U);
+  EXPECT_NE(network->nics[0].ports.front().fd.get(), network->nics[1].ports.front().fd.get());
+  EXPECT_EQ(network->nics[0].ports.front().features.offloads, 0U);
   EXPECT_TRUE(network->start());
 }
 
@@ -243,7 +243,7 @@ TEST_F(HostNetworkTest, ANicWithoutPeerStartsAllTheSame) {
   auto network = HostNetwork::open(config);
   ASSERT_TRUE(network) << network.error().message();
   EXPECT_NE(network->nics[0].hub, network->nics[1].hub);
-  EXPECT_FALSE(network->nics[0].port.features.vnet_header);
+  EXPECT_FALSE(network->nics[0].ports.front().features.vnet_header);
   EXPECT_TRUE(network->start());
 }
 

@@ -20,9 +20,10 @@ BrokerCommand down_command(const TapConfig& config, const std::string& tap) {
   return command;
 }
 
+/// From the last on, so that those attached later get the numbers that they have here.
 Status detach_queues(const std::vector<UniqueFd>& queues) {
-  for (const UniqueFd& queue : queues) {
-    TAPIR_TRY(net::Tap::detach_queue(queue.get()));
+  for (auto queue = queues.rbegin(); queue != queues.rend(); ++queue) {
+    TAPIR_TRY(net::Tap::detach_queue(queue->get()));
   }
   return {};
 }
@@ -46,8 +47,12 @@ Result<HostTap> request_tap(const TapConfig& config, const net::TapOptions& opti
   if (!config.bridge->down_command.empty()) {
     TAPIR_TRY(broker->add(down_command(config, tap.name())));
   }
-  queues.erase(queues.begin());
-  return HostTap{std::move(tap), std::move(queues)};
+  HostTap host{std::move(tap), {}};
+  for (std::size_t i = 1; i < queues.size(); ++i) {
+    TAPIR_TRY_ASSIGN(net::Tap queue, adopt(std::move(queues[i]), options));
+    host.more_queues.push_back(std::move(queue).into_port().fd);
+  }
+  return host;
 }
 
 /// The descriptors of fd= or fds=, which have to be queues of one tap.
@@ -66,7 +71,7 @@ Result<HostTap> adopt_taps(const TapConfig& config, const net::TapOptions& optio
                       "all of them with IFF_VNET_HDR or all without",
                       queue.name()));
     }
-    host.unused_queues.push_back(std::move(queue).into_port().fd);
+    host.more_queues.push_back(std::move(queue).into_port().fd);
   }
   return host;
 }
@@ -80,7 +85,7 @@ Result<HostTap> attach_tap(const TapConfig& config, net::TapOptions options, Bro
   TAPIR_TRY_ASSIGN(net::Tap tap, net::Tap::attach(config.ifname, options));
   HostTap host{std::move(tap), {}};
   for (unsigned queue = 1; queue < config.queues; ++queue) {
-    TAPIR_TRY_ASSIGN(host.unused_queues.emplace_back(), host.tap.open_queue());
+    TAPIR_TRY_ASSIGN(host.more_queues.emplace_back(), host.tap.open_queue());
   }
   if (!up_script.empty()) {
     TAPIR_TRY(run_up_script(up_script, host.tap.name()));
@@ -112,7 +117,7 @@ Result<HostTap> open_host_tap(const TapConfig& config, const std::optional<net::
               : !config.fds.empty() ? adopt_taps(config, options)
                                     : attach_tap(config, options, broker);
   if (host) {
-    TAPIR_TRY(detach_queues(host->unused_queues));
+    TAPIR_TRY(detach_queues(host->more_queues));
   }
   return host;
 }

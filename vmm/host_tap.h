@@ -16,7 +16,7 @@ namespace tapir::vmm {
 /// A backend's tap, open and ready, with whatever the end of the run has to do to it known to the broker.
 struct HostTap {
   net::Tap tap;
-  std::vector<UniqueFd> unused_queues;  ///< detached queues of the same tap
+  std::vector<UniqueFd> more_queues;  ///< of the same tap, and detached
 };
 
 /// Whether there is something to do when the run is over, so that open_host_tap() needs a broker.

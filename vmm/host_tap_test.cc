@@ -106,7 +106,7 @@ TEST_F(HostTapTest, AScriptMayBringUpAPersistentTap) {
   tap.up_script = {script("ifup", "ip link set \"$1\" mtu 4000 up\n"), true};
   const auto network = HostNetwork::open(machine(tap));
   ASSERT_TRUE(network) << network.error().message();
-  EXPECT_EQ(network->nics[0].port.features.mtu, 4000);
+  EXPECT_EQ(network->nics[0].ports.front().features.mtu, 4000);
 }
 
 TEST_F(HostTapTest, AFailingScriptStopsTheStart) {
@@ -137,10 +137,10 @@ TEST_F(HostTapTest, QueuesAreOpenedAndKeptDetached) {
   tap.up_script = {script("ifup"), true};
   const auto network = HostNetwork::open(machine(tap));
   ASSERT_TRUE(network) << network.error().message();
-  ASSERT_EQ(network->nics[0].unused_queues.size(), 2U);
-  for (const UniqueFd& queue : network->nics[0].unused_queues) {
-    EXPECT_FALSE(net::Tap::detach_queue(queue.get()));  // it is already
-  }
+  const auto& ports = network->nics[0].ports;
+  ASSERT_EQ(ports.size(), 3U);
+  EXPECT_FALSE(net::Tap::detach_queue(ports[1].fd.get()));  // it is already
+  EXPECT_FALSE(net::Tap::detach_queue(ports[2].fd.get()));
   EXPECT_THAT(runs(), ElementsAre("ifup 1 t0 down"));
 }
 
@@ -154,8 +154,8 @@ TEST_F(HostTapTest, DescriptorsOfOneTapAreItsQueues) {
   ASSERT_TRUE(net::testing::set_link_up("t0", true));
   const auto network = HostNetwork::open(machine(tap));
   ASSERT_TRUE(network) << network.error().message();
-  EXPECT_EQ(network->nics[0].unused_queues.size(), 2U);
-  EXPECT_TRUE(network->nics[0].port.features.vnet_header);
+  EXPECT_EQ(network->nics[0].ports.size(), 3U);
+  EXPECT_TRUE(network->nics[0].ports.front().features.vnet_header);
 }
 
 TEST_F(HostTapTest, DescriptorsOfTwoTapsAreRefused) {

@@ -92,6 +92,7 @@ struct NicConfig {
   std::optional<TapConfig> backend;    ///< the tap that is this NIC's alone
   std::optional<std::size_t> hub;      ///< index into MachineConfig::hubs
 
+  bool multi_queue = false;              ///< of mq=: a queue pair for each queue of the backend
   std::uint64_t features_off = 0;        ///< 1 << VIRTIO_NET_F_* or VIRTIO_F_*: not to be offered
   std::uint16_t rx_queue_size = 256;     ///< a power of 2, 256 to 1024
   std::uint16_t tx_queue_size = 256;     ///< 256

@@ -39,7 +39,7 @@ constexpr KeySpec kQueuesKey{.name = "queues",
                              .type = Type::kNumber,
                              .value = "N",
                              .standard = "1",
-                             .help = "queues of the tap, 1 to 16; a NIC uses one as yet",
+                             .help = "queues of the tap, 1 to 16; a NIC with mq=on uses them all",
                              .example = "2",
                              .min = 1,
                              .max = kMaxQueues};

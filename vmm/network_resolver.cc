@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "net/base/parse.h"
+#include "net/virtio_net_uapi.h"
 
 namespace tapir::vmm {
 namespace {
@@ -280,11 +281,17 @@ class Resolver {
 
   void check_nics(const std::vector<NicConfig>& nics) {
     for (auto nic = nics.begin(); nic != nics.end(); ++nic) {
-      if (nic->backend && nic->backend->queues > 1) {
+      if (nic->backend && nic->backend->queues > 1 && !nic->multi_queue) {
+        warnings_.push_back(
+            fmt::format("{}: the NIC has no mq=on, so the first of the {} queues of its tap is used; -device "
+                        "virtio-net-pci,mq=on uses them all",
+                        nic->backend->option, nic->backend->queues));
+      }
+      if (nic->multi_queue && (nic->features_off >> VIRTIO_NET_F_CTRL_VQ & 1U) != 0) {
         warnings_.push_back(fmt::format(
-            "{}: a NIC has one queue pair as yet; the first of the {} queues of the tap is used and "
-            "the others get no frames",
-            nic->backend->option, nic->backend->queues));
+            "{}: mq=on has no effect with ctrl_vq=off, for a guest says on the control virtqueue how many "
+            "pairs it uses",
+            nic->option));
       }
       for (auto other = nics.begin(); other != nic; ++other) {
         if (!nic->id.empty() && nic->id == other->id) {

@@ -151,8 +151,19 @@ TEST(NetworkResolverTest, OptionsAreKeptForMessages) {
 TEST(NetworkResolverTest, QueuesWithoutUseAreAWarning) {
   std::vector<std::string> warnings;
   nics("-net bridge,queues=4 -net nic", &warnings);
-  EXPECT_THAT(warnings, ElementsAre("-net bridge,queues=4: a NIC has one queue pair as yet; the first of the "
-                                    "4 queues of the tap is used and the others get no frames"));
+  EXPECT_THAT(warnings, ElementsAre("-net bridge,queues=4: the NIC has no mq=on, so the first of the 4 queues "
+                                    "of its tap is used; -device virtio-net-pci,mq=on uses them all"));
+  warnings.clear();
+  const auto found = nics("-netdev tap,id=a,fds=5:6 -device virtio-net-pci,mq=on,netdev=a", &warnings);
+  EXPECT_THAT(warnings, IsEmpty());
+  EXPECT_TRUE(found[0].multi_queue);
+  EXPECT_EQ(found[0].backend->queues, 2U);
+}
+
+TEST(NetworkResolverTest, MultiQueueWithoutControlQueueIsAWarning) {
+  std::vector<std::string> warnings;
+  nics("-netdev tap,id=a,fds=5:6 -device virtio-net-pci,mq=on,ctrl_vq=off,netdev=a", &warnings);
+  EXPECT_THAT(warnings, ElementsAre(HasSubstr("mq=on has no effect with ctrl_vq=off")));
 }
 
 TEST(NetworkResolverTest, KeyWithoutEffectIsAWarning) {

@@ -18,6 +18,7 @@ virtio::NetDeviceOptions device_options(const NicConfig& config) {
   virtio::NetDeviceOptions options;
   options.features_off = config.features_off;
   options.queue_sizes = {config.rx_queue_size, config.tx_queue_size};
+  options.multi_queue = config.multi_queue;
   options.mtu = config.host_mtu;
   options.speed = config.speed;
   options.duplex = config.duplex == NicConfig::Duplex::kHalf   ? std::uint8_t{DUPLEX_HALF}
@@ -27,7 +28,11 @@ virtio::NetDeviceOptions device_options(const NicConfig& config) {
 }
 
 std::unique_ptr<virtio::NetDevice> make_device(const HostNic& host) {
-  return std::make_unique<virtio::NetDevice>(host.mac, *host.io, device_options(host.config));
+  std::vector<virtio::IoThread*> io_threads;
+  for (const auto& io_thread : host.io) {
+    io_threads.push_back(io_thread.get());
+  }
+  return std::make_unique<virtio::NetDevice>(host.mac, std::move(io_threads), device_options(host.config));
 }
 
 /// How many MSI-X vectors a device with `queues` virtqueues has. More than it can use are not missed.

@@ -106,6 +106,7 @@ void read_properties(const KeyValueList& keys, NicConfig& nic, Problems& problem
       nic.features_off |= key.feature;
     }
   }
+  nic.multi_queue = keys.flag("mq").value_or(false);
   if (const auto size = keys.find("rx_queue_size")) {
     nic.rx_queue_size = static_cast<std::uint16_t>(number_value(*size));
   }

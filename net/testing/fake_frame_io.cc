@@ -39,8 +39,10 @@ FakeFrameIo::FakeFrameIo(const FrameIoFeatures& features) : features_(features),
 
 void FakeFrameIo::inject(Frame frame) {
   const std::lock_guard lock(mutex_);
-  to_receive_.push_back(std::move(frame));
-  wake_.signal();
+  if (queue_attached_) {
+    to_receive_.push_back(std::move(frame));
+    wake_.signal();
+  }
 }
 
 std::size_t FakeFrameIo::queued() const {
@@ -96,6 +98,16 @@ bool FakeFrameIo::receive_wanted() const {
   return receive_wanted_;
 }
 
+bool FakeFrameIo::queue_attached() const {
+  const std::lock_guard lock(mutex_);
+  return queue_attached_;
+}
+
+void FakeFrameIo::refuse_queue() {
+  const std::lock_guard lock(mutex_);
+  queue_refused_ = true;
+}
+
 bool FakeFrameIo::started() const {
   const std::lock_guard lock(mutex_);
   return started_;
@@ -107,6 +119,18 @@ Status FakeFrameIo::set_offloads(unsigned tun_offloads) {
     return fail_errno("TUNSETOFFLOAD", EINVAL);
   }
   offloads_ = tun_offloads;
+  return {};
+}
+
+Status FakeFrameIo::attach_queue(bool attached) {
+  const std::lock_guard lock(mutex_);
+  if (attached == queue_attached_ || (attached && queue_refused_)) {
+    return fail_errno("TUNSETQUEUE", EINVAL);
+  }
+  queue_attached_ = attached;
+  if (!attached) {
+    to_receive_.clear();
+  }
   return {};
 }
 

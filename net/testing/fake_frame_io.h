@@ -58,10 +58,16 @@ class FakeFrameIo : public FrameIo {
   /// How often discard_received() was called.
   unsigned discards() const;
   bool receive_wanted() const;
+  /// As attach_queue() left it; at first it is. Detaching drops what is queued, and so is what is injected
+  /// later.
+  bool queue_attached() const;
+  /// attach_queue(true) fails from now on.
+  void refuse_queue();
   bool started() const;
 
   const FrameIoFeatures& features() const override { return features_; }
   [[nodiscard]] Status set_offloads(unsigned tun_offloads) override;
+  [[nodiscard]] Status attach_queue(bool attached) override;
   [[nodiscard]] Status start() override;
   void stop() override {}
   [[nodiscard]] Result<unsigned> watch(int event_fd) override;
@@ -97,6 +103,8 @@ class FakeFrameIo : public FrameIo {
   std::optional<unsigned> offloads_;
   unsigned discards_ = 0;
   bool offloads_refused_ = false;
+  bool queue_attached_ = true;
+  bool queue_refused_ = false;
   bool started_ = false;
   bool receive_wanted_ = false;
   bool starved_ = false;

@@ -12,7 +12,7 @@ constexpr net::MacAddress kMac{{0x02, 0x00, 0x00, 0x00, 0x00, 0x02}};
 
 ThreadedDevice::ThreadedDevice(std::unique_ptr<virtio::IoThread> io_thread,
                                std::unique_ptr<GuestDriver> driver)
-    : io_thread_(std::move(io_thread)), driver_(std::move(driver)), device_(kMac, *io_thread_) {}
+    : io_thread_(std::move(io_thread)), driver_(std::move(driver)), device_(kMac, {io_thread_.get()}) {}
 
 Result<std::unique_ptr<ThreadedDevice>> ThreadedDevice::create(
     net::FramePort port, const FrameMix& mix, const DeviceSetup& setup,

@@ -74,7 +74,7 @@ class NetDeviceTest : public ::testing::Test {
     auto io_thread = IoThread::start(std::move(io), "io-test");
     ASSERT_TRUE(io_thread) << io_thread.error().message();
     io_thread_ = *std::move(io_thread);
-    device_ = std::make_unique<NetDevice>(kTestMac, *io_thread_);
+    device_ = std::make_unique<NetDevice>(kTestMac, std::vector{io_thread_.get()});
   }
 
   /// Activates with everything offered except `without`.

@@ -52,33 +52,40 @@ bool RecordingNotifier::wait_until(const std::function<bool()>& done) const {
   return true;
 }
 
-NetDriver::NetDriver(const GuestMemory& memory, std::uint64_t features, std::uint16_t queue_size)
-    : memory_(memory), features_(features), queue_size_(queue_size) {}
+NetDriver::NetDriver(const GuestMemory& memory, std::uint64_t features, std::uint16_t queue_size,
+                     const Pair& pair)
+    : memory_(memory),
+      features_(features),
+      queue_size_(queue_size),
+      pair_(pair),
+      memory_start_(pair.number * kMemoryBytes),
+      notifier_(pair.notifier != nullptr ? *pair.notifier : own_notifier_) {}
 
 Activation NetDriver::activation() {
   const bool event_index = has_feature(features_, VIRTIO_RING_F_EVENT_IDX);
-  receive_.emplace(memory_, DriverQueue::place(kReceiveRings, queue_size_), event_index);
-  transmit_.emplace(memory_, DriverQueue::place(kTransmitRings, queue_size_), event_index);
+  receive_.emplace(memory_, DriverQueue::place(memory_start_ + kReceiveRings, queue_size_), event_index);
+  transmit_.emplace(memory_, DriverQueue::place(memory_start_ + kTransmitRings, queue_size_), event_index);
   posted_.assign(queue_size_, {});
   free_receive_.clear();
   for (unsigned i = 0; i < queue_size_; ++i) {
-    free_receive_.push_back(kReceiveBuffers + std::uint64_t{i} * kBufferBytes);
+    free_receive_.push_back(memory_start_ + kReceiveBuffers + std::uint64_t{i} * kBufferBytes);
   }
   in_flight_ = 0;
 
   Activation activation;
   activation.features = features_;
   activation.notifier = &notifier_;
-  const auto add = [&](std::uint16_t index, const DriverQueue& driver, const EventFd& kick) {
+  const auto add = [&](unsigned index, const DriverQueue& driver, const EventFd& kick) {
     auto queue = SplitQueue::create(memory_, driver.layout(), features_);
     CHECK(queue.has_value());
-    activation.queues.push_back({index, *std::move(queue), kick.fd()});
+    activation.queues.push_back({static_cast<std::uint16_t>(index), *std::move(queue), kick.fd()});
   };
-  add(0, *receive_, receive_kick_);
-  add(1, *transmit_, transmit_kick_);
-  if (has_feature(features_, VIRTIO_NET_F_CTRL_VQ)) {
+  const unsigned first = 2U * pair_.number;
+  add(first, *receive_, receive_kick_);
+  add(first + 1, *transmit_, transmit_kick_);
+  if (pair_.number == 0 && has_feature(features_, VIRTIO_NET_F_CTRL_VQ)) {
     control_.emplace(memory_, DriverQueue::place(kControlRings, kControlQueueSize), event_index);
-    add(2, *control_, control_kick_);
+    add(2U * pair_.count, *control_, control_kick_);
   }
   return activation;
 }
@@ -148,7 +155,8 @@ bool NetDriver::send(const net::VnetHeader& header, std::span<const std::byte> f
 
 bool NetDriver::send_raw(std::span<const std::byte> bytes, std::span<const std::uint32_t> cuts) {
   CHECK(bytes.size() <= kBufferBytes);
-  const std::uint64_t address = kTransmitBuffers + std::uint64_t{next_transmit_} * kBufferBytes;
+  const std::uint64_t address =
+      memory_start_ + kTransmitBuffers + std::uint64_t{next_transmit_} * kBufferBytes;
   ChainBuilder chain;
   std::uint64_t at = address;
   auto left = static_cast<std::uint32_t>(bytes.size());

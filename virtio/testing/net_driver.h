@@ -34,7 +34,7 @@ class RecordingNotifier final : public Notifier {
 
  private:
   EventFd event_ = *EventFd::create();
-  std::array<std::atomic<unsigned>, 4> queues_{};
+  std::array<std::atomic<unsigned>, 64> queues_{};
   std::atomic<unsigned> config_{0};
   std::atomic<bool> needs_reset_{false};
 };
@@ -64,13 +64,22 @@ class NetDriver {
   static constexpr std::uint64_t kCommandBytes = 0x10000;
   static constexpr std::uint64_t kAnswerBuffer = kCommandBuffer + kCommandBytes;
 
-  /// `memory` has kMemoryBytes and outlives the driver.
-  NetDriver(const GuestMemory& memory, std::uint64_t features, std::uint16_t queue_size = 256);
+  /// Which of a device's queue pairs it drives. The control queue is the first one's.
+  struct Pair {
+    std::uint16_t number = 0;
+    std::uint16_t count = 1;
+    RecordingNotifier* notifier = nullptr;  ///< that of the first pair's driver; null: its own
+  };
+
+  /// `memory` has kMemoryBytes for each pair and outlives the driver.
+  NetDriver(const GuestMemory& memory, std::uint64_t features, std::uint16_t queue_size = 256)
+      : NetDriver(memory, features, queue_size, Pair{}) {}
+  NetDriver(const GuestMemory& memory, std::uint64_t features, std::uint16_t queue_size, const Pair& pair);
 
   /// What a transport hands to the device at DRIVER_OK. The rings begin anew; buffers posted before are
   /// forgotten.
   Activation activation();
-  const RecordingNotifier& notifier() const { return notifier_; }
+  RecordingNotifier& notifier() const { return notifier_; }
   DriverQueue& receive_queue() { return *receive_; }
   DriverQueue& transmit_queue() { return *transmit_; }
   /// Only if CTRL_VQ was accepted.
@@ -114,7 +123,10 @@ class NetDriver {
   const GuestMemory& memory_;
   const std::uint64_t features_;
   const std::uint16_t queue_size_;
-  RecordingNotifier notifier_;
+  const Pair pair_;
+  const std::uint64_t memory_start_;
+  RecordingNotifier own_notifier_;
+  RecordingNotifier& notifier_;
   EventFd receive_kick_ = *EventFd::create();
   EventFd transmit_kick_ = *EventFd::create();
   EventFd control_kick_ = *EventFd::create();
