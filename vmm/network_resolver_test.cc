@@ -151,8 +151,9 @@ TEST(NetworkResolverTest, OptionsAreKeptForMessages) {
 TEST(NetworkResolverTest, QueuesWithoutUseAreAWarning) {
   std::vector<std::string> warnings;
   nics("-net bridge,queues=4 -net nic", &warnings);
-  EXPECT_THAT(warnings, ElementsAre("-net bridge,queues=4: the NIC has no mq=on, so the first of the 4 queues "
-                                    "of its tap is used; -device virtio-net-pci,mq=on uses them all"));
+  EXPECT_THAT(warnings,
+              ElementsAre("-net bridge,queues=4: the NIC has no mq=on, so the first of the 4 queues "
+                          "of its tap is used; -device virtio-net-pci,mq=on uses them all"));
   warnings.clear();
   const auto found = nics("-netdev tap,id=a,fds=5:6 -device virtio-net-pci,mq=on,netdev=a", &warnings);
   EXPECT_THAT(warnings, IsEmpty());
