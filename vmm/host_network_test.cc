@@ -131,6 +131,19 @@ TEST_F(HostNetworkTest, FurtherQueuesAreKeptDetached) {
   EXPECT_TRUE(net::Tap::detach_queue(ports[0].fd.get()));
 }
 
+TEST_F(HostNetworkTest, EveryQueueOfAMultiQueueNicHasAThread) {
+  NicConfig nic = bridge_nic(helpers_.fake("tapir+queues"));
+  nic.backend->queues = 3;
+  for (const bool multi_queue : {true, false}) {
+    nic.multi_queue = multi_queue;
+    auto network = HostNetwork::open(machine({nic}));
+    ASSERT_TRUE(network) << network.error().message();
+    const Status started = network->start();
+    ASSERT_TRUE(started) << started.error().message();
+    EXPECT_EQ(network->nics[0].io.size(), multi_queue ? 3U : 1U);
+  }
+}
+
 TEST_F(HostNetworkTest, ErrorsBeginWithTheOptionAtFault) {
   EXPECT_THAT(refusal(machine({bridge_nic(helpers_.fake("words+exit1"))})),
               AllOf(StartsWith("-net bridge,br=br7: bridge 'br7': the helper '"),

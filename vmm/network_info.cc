@@ -10,15 +10,16 @@ std::string_view script_text(const ScriptConfig& script) {
   return script.path.empty() ? std::string_view("no") : script.path;
 }
 
-std::string tap_info(const TapConfig& tap, std::string_view ifname) {
+/// Of one queue of the tap.
+std::string tap_info(const TapConfig& tap, std::string_view ifname, unsigned queue = 0) {
   const std::string helper =
       tap.bridge && tap.bridge->helper ? fmt::format(",helper={}", *tap.bridge->helper) : "";
   if (tap.bridge) {
-    return fmt::format("{}: index=0,type=bridge,br={}{}", tap.id, tap.bridge->bridge, helper);
+    return fmt::format("{}: index={},type=bridge,br={}{}", tap.id, queue, tap.bridge->bridge, helper);
   }
-  std::string text = fmt::format("{}: index=0,type=tap,", tap.id);
+  std::string text = fmt::format("{}: index={},type=tap,", tap.id, queue);
   if (!tap.fds.empty()) {
-    return text + fmt::format("{}={}", tap.fds.size() == 1 ? "fd" : "fds", fmt::join(tap.fds, ":"));
+    return text + fmt::format("fd={}", tap.fds[queue]);
   }
   text.append(fmt::format("ifname={},script={},downscript={}", ifname, script_text(tap.up_script),
                           script_text(tap.down_script)));
@@ -35,7 +36,10 @@ std::string network_info(const NicConfig& nic, unsigned index, const net::MacAdd
       fmt::format("{}: index=0,type=nic,model={},macaddr={}",
                   nic.id.empty() ? fmt::format("{}.{}", model, index) : nic.id, model, mac.to_string());
   if (nic.backend) {
-    text.append(" \\ ").append(tap_info(*nic.backend, ifname));
+    const unsigned queues = nic.multi_queue ? nic.backend->queues : 1;
+    for (unsigned queue = 0; queue < queues; ++queue) {
+      text.append(" \\ ").append(tap_info(*nic.backend, ifname, queue));
+    }
   }
   if (nic.hub) {
     const HubConfig& hub = hubs[*nic.hub];

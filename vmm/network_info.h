@@ -17,9 +17,9 @@ namespace tapir::vmm {
 ///     index=0,type=bridge,br=br0 nic1: ... \ n1: index=0,type=tap,ifname=tap0,script=no,downscript=no nic2:
 ///     ... \ n2: index=0,type=tap,ifname=macvtap0,script=no,downscript=no,dev=/dev/tap5
 ///
-/// A device is told only if it is not the usual one, and a helper only if it was given. Every tap of a NIC's
-/// hub follows, after the hub. `index` counts the NICs, `ifname` is the interface that was opened, of a NIC
-/// with a tap of its own. Pure.
+/// Of a NIC with mq=on every queue of its tap follows, with its number. A device is told only if it is not
+/// the usual one, and a helper only if it was given. Every tap of a NIC's hub follows, after the hub. `index`
+/// counts the NICs, `ifname` is the interface that was opened, of a NIC with a tap of its own. Pure.
 std::string network_info(const NicConfig& nic, unsigned index, const net::MacAddress& mac,
                          std::string_view ifname, std::span<const HubConfig> hubs);
 

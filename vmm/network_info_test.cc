@@ -47,7 +47,14 @@ TEST(NetworkInfoTest, DeviceIsToldOnlyIfItIsNotTheUsualOne) {
 
 TEST(NetworkInfoTest, DescriptorsAreTold) {
   EXPECT_EQ(info("-nic tap,fd=3,id=n"), std::string(kFirst) + " \\ n: index=0,type=tap,fd=3");
-  EXPECT_EQ(info("-nic tap,fds=3:4,id=n"), std::string(kFirst) + " \\ n: index=0,type=tap,fds=3:4");
+}
+
+TEST(NetworkInfoTest, EveryQueueThatIsUsedIsTold) {
+  EXPECT_EQ(info("-nic tap,fds=3:4,id=n"), std::string(kFirst) + " \\ n: index=0,type=tap,fd=3");
+  EXPECT_EQ(info("-netdev tap,fds=3:4,id=n -device virtio-net-pci,netdev=n,mq=on"),
+            std::string(kFirst) + " \\ n: index=0,type=tap,fd=3 \\ n: index=1,type=tap,fd=4");
+  EXPECT_EQ(info("-netdev bridge,queues=2,id=n -device virtio-net-pci,netdev=n,mq=on"),
+            std::string(kFirst) + " \\ n: index=0,type=bridge,br=br0 \\ n: index=1,type=bridge,br=br0");
 }
 
 TEST(NetworkInfoTest, NicHasItsIdOrItsNumber) {

@@ -41,10 +41,10 @@ class Bench:
         host("ip", "link", "add", "br1", "type", "bridge")
         host("ip", "link", "set", "br1", "up")
 
-    def guest(self, name, *network, vmm=None):
+    def guest(self, name, *network, vmm=None, cpus=1):
         options = self.options
         recipe = Recipe(vmm=vmm or options.vmm, kernel=os.path.join(options.kernels, "cloud/vmlinuz"),
-                        initrd=os.path.join(options.initrds, "cloud.initrd"), network=network, memory=256)
+                        initrd=os.path.join(options.initrds, "cloud.initrd"), network=network, cpus=cpus, memory=256)
         return Guest(launch_line(recipe), os.path.join(options.logs, f"{self.name}-{name}.log"))
 
     def nothing_left(self):

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Linux guests of an ordinary user with two, five and eight NICs of every kind: macvtaps, taps with scripts, a bridge
-through the helper, a hub of three, a NIC without a peer; and what tapir says when one of these cannot be had.
+through the helper, a hub of three, a NIC without a peer; NICs with several queues; and what tapir says when one of
+these cannot be had.
 
     networks.py --vmm tapir --helper PROGRAM --installer tools/install-helper --kernels DIR --initrds DIR --logs DIR [PART…]
 
@@ -13,6 +14,7 @@ import pathlib
 import pwd
 import re
 import socket
+import threading
 import time
 
 import installation
@@ -286,6 +288,67 @@ def check_alone(guest):
     return int(output.splitlines()[-1]) >= 600, f"{output.splitlines()[-1]} frames sent"
 
 
+def queues(bench):
+    """Two CPUs, a tap of four queues and one of two through the helper. The guest changes how many it uses."""
+    attempt = bench.checks.attempt
+    host("ip", "tuntap", "add", "t95", "mode", "tap", "user", USER, "multi_queue")
+    host("ip", "link", "set", "t95", "up")
+    installation.allow("allow br0")
+    install(bench, "--setuid")
+    with bench.guest("queues", *nic("virtio-net-pci", f",mq=on,{with_mac(95)}", number=95, ifname="t95", queues=4,
+                                    script="no", downscript="no"),
+                     *nic("virtio-net-pci", f",mq=on,{with_mac(96)}", number=96, kind="bridge", br="br0", queues=2),
+                     cpus=2) as guest:
+        if boots(bench, guest, "queues"):
+            nics = {95: "t95", 96: "br0"}
+            set_up_nics(guest, nics)
+            attempt("queues at first", lambda: (pairs_of(guest, 95) == "4 2" and pairs_of(guest, 96) == "2 2",
+                                                f"{pairs_of(guest, 95)}, {pairs_of(guest, 96)}"))
+            attempt("queues vectors", lambda: check_vectors(guest))
+            attempt("queues ping", lambda: check_pings(nics))
+            for number, most in ((95, 4), (96, 2)):
+                attempt(f"queues {number} change", lambda number=number, most=most: change_pairs(guest, number, most))
+            attempt("queues ping again", lambda: check_pings(nics))
+            attempt("queues used", lambda: check_queues_used(guest))
+            attempt("queues kernel log", kernel_log(bench, guest, "queues", 96))
+            attempt("queues power-off", power_off(guest))
+    attempt("queues leave nothing", bench.nothing_left)
+
+
+def pairs_of(guest, number):
+    """How many queue pairs the NIC may use and uses."""
+    return on_nic(guest, number, "echo $(ethtool -l $name | awk '/^Combined:/ { print $2 }')")
+
+
+def check_vectors(guest):
+    """A vector for each virtqueue of frames and one for the configuration; Linux wants none for its commands."""
+    counts = sorted(output_of(guest, "awk '/virtio/ { split($NF, name, \"-\"); count[name[1]]++ } "
+                                     "END { for (name in count) print count[name] }' /proc/interrupts").split(), key=int)
+    return counts == ["5", "9"], f"{counts} interrupts"
+
+
+def change_pairs(guest, number, most):
+    """One pair, all, and one again, while streams run both ways in turn."""
+    rates = []
+    for to_guest in (True, False):
+        stream = threading.Thread(target=lambda to_guest=to_guest: rates.append(
+            traffic.iperf3(addresses(number)[2], 5, to_guest, streams=4)))
+        stream.start()
+        time.sleep(1)
+        for pairs in (1, most, 1, most):
+            on_nic(guest, number, f"ethtool -L $name combined {pairs} || true")  # an error if it has so many already
+            if (now := pairs_of(guest, number).split()[-1]) != str(pairs):
+                return False, f"{now} pairs in place of {pairs}"
+        stream.join()
+    return len(rates) == 2 and min(rates) > 1e5, " and ".join(f"{rate / 1e6:.0f} Mbit/s" for rate in rates)
+
+
+def check_queues_used(guest):
+    """Every receive queue of the tap of four had frames."""
+    counts = on_nic(guest, 95, "echo $(ethtool -S $name | awk '/rx_queue_[0-9]*_packets/ { print $2 }')").split()
+    return len(counts) == 4 and all(int(count) > 0 for count in counts), f"{counts} frames"
+
+
 def scripts_that_fail(bench):
     """No guest starts: failing, missing and hanging scripts, and each says so."""
     attempt = bench.checks.attempt
@@ -305,7 +368,7 @@ def scripts_that_fail(bench):
     attempt("no down script then", lambda: scripts.wait_for([f"failing 1 t90 {USER}", f"hanging 1 t90 {USER}"]))
 
 
-PARTS = {"two": two, "five": five, "eight": eight, "scripts": scripts_that_fail}
+PARTS = {"two": two, "five": five, "eight": eight, "queues": queues, "scripts": scripts_that_fail}
 
 
 def main():

@@ -26,9 +26,9 @@ def ping(address, count=40, interval=0.02, size=56, dont_fragment=False):
     return float(loss[1])
 
 
-def iperf3(address, seconds, to_guest):
-    """Bits per second of one TCP stream, as its receiver counted them. The guest runs the server."""
-    words = ["iperf3", "-c", address, "-t", str(seconds), "-J", "--connect-timeout", "5000"]
+def iperf3(address, seconds, to_guest, streams=1):
+    """Bits per second of TCP streams, as their receiver counted them. The guest runs the server."""
+    words = ["iperf3", "-c", address, "-t", str(seconds), "-P", str(streams), "-J", "--connect-timeout", "5000"]
     output = host(*words, *([] if to_guest else ["-R"]), check=False)
     try:
         report = json.loads(output)
