@@ -344,9 +344,9 @@ def change_pairs(guest, number, most):
 
 
 def check_queues_used(guest):
-    """Every receive queue of the tap of four had frames."""
+    """The frames came to several receive queues of the tap of four: to which, the ports of the streams decide."""
     counts = on_nic(guest, 95, "echo $(ethtool -S $name | awk '/rx_queue_[0-9]*_packets/ { print $2 }')").split()
-    return len(counts) == 4 and all(int(count) > 0 for count in counts), f"{counts} frames"
+    return len(counts) == 4 and sum(int(count) > 0 for count in counts) > 1, f"{counts} frames"
 
 
 def scripts_that_fail(bench):
