@@ -56,9 +56,12 @@ def run_in_own_network(main):
         sys.exit(REPEAT_STATUS)
 
 
-def host(*words, check=True):
-    """Runs a command on the host's side and returns what it printed."""
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+def host(*words, check=True, limit=None):
+    """Runs a command on the host's side, for `limit` seconds at most, and returns what it printed."""
+    try:
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise GuestError(f"{' '.join(words)}: did not end in {limit} s") from None
     if check and done.returncode:
         raise GuestError(f"{' '.join(words)}: {done.stdout.strip()}")
     return done.stdout
@@ -245,6 +248,28 @@ class Guest:
         if status == TRIPLE_FAULT_STATUS:
             raise self._death("stop")
         return status
+
+    def threads(self):
+        """For the reader of a log: of each thread of the VMM its state and the CPU time that it took in a second."""
+        def look():
+            found = {}
+            for thread in os.listdir(f"/proc/{self._process.pid}/task"):
+                with contextlib.suppress(OSError), open(f"/proc/{self._process.pid}/task/{thread}/stat",
+                                                        encoding="ascii", errors="replace") as file:
+                    name, _, rest = file.read().partition("(")[2].rpartition(")")
+                    words = rest.split()
+                    found[thread] = name, words[0], int(words[11]) + int(words[12])
+            return found
+
+        try:
+            before = look()
+            time.sleep(1)
+            after = look()
+        except FileNotFoundError:
+            return "it has ended"
+        ticks = os.sysconf("SC_CLK_TCK")
+        return ", ".join(f"{name} {state} {(used - before.get(thread, (name, state, used))[2]) * 100 // ticks} %"
+                         for thread, (name, state, used) in after.items())
 
     def running(self):
         return self._process.poll() is None

@@ -26,16 +26,42 @@ def ping(address, count=40, interval=0.02, size=56, dont_fragment=False):
     return float(loss[1])
 
 
-def iperf3(address, seconds, to_guest, streams=1):
-    """Bits per second of TCP streams, as their receiver counted them. The guest runs the server."""
-    words = ["iperf3", "-c", address, "-t", str(seconds), "-P", str(streams), "-J", "--connect-timeout", "5000"]
-    output = host(*words, *([] if to_guest else ["-R"]), check=False)
+def _iperf3(address, seconds, to_guest, *words):
+    """The end of iperf3's report. The guest runs the server."""
+    line = ["iperf3", "-c", address, "-t", str(seconds), "-J", "--connect-timeout", "5000", *words]
+    output = host(*line, *([] if to_guest else ["-R"]), check=False, limit=2 * seconds + 30)
     try:
-        report = json.loads(output)
-        return float(report["end"]["sum_received"]["bits_per_second"])
+        return json.loads(output)["end"]
     except (ValueError, KeyError):
         error = re.search(r'"error":\s*"([^"]*)"', output)
         raise GuestError(f"iperf3: {error[1] if error else output[-200:]}") from None
+
+
+def _figures(work):
+    """What `work` takes out of a report; one without it is of a run that failed."""
+    try:
+        return work()
+    except (KeyError, ZeroDivisionError) as error:
+        raise GuestError(f"iperf3: its report lacks {error}") from None
+
+
+def iperf3(address, seconds, to_guest, streams=1):
+    """Bits per second of TCP streams, as their receiver counted them."""
+    end = _iperf3(address, seconds, to_guest, "-P", str(streams))
+    return _figures(lambda: float(end["sum_received"]["bits_per_second"]))
+
+
+def iperf3_datagrams(address, seconds, to_guest, size=64):
+    """Datagrams of `size` bytes as fast as the sender can: how many the receiver got each second, and the share of
+    the others in percent."""
+    end = _iperf3(address, seconds, to_guest, "-u", "-b", "0", "-l", str(size))
+
+    def work():
+        received = end["sum_received"]
+        arrived = received["packets"] - received["lost_packets"]
+        return arrived / received["seconds"], 100 * (1 - arrived / end["sum_sent"]["packets"])
+
+    return _figures(work)
 
 
 class _OneConnection(threading.Thread):
