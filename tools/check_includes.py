@@ -10,7 +10,7 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 # A folder of ours: the folders whose headers it may include. The longest matching folder counts.
 FLOORS = {"net/base": ("net/base",), "net": ("net",), "virtio": ("virtio", "net"), "vmm": ("vmm", "virtio", "net"),
           "helper": ("helper", "net/base"), "guest-tests": ("guest-tests",), "tools": ("tools",),
-          "tools/bench": ("tools", "net", "virtio")}
+          "tools/bench": ("tools", "net", "virtio"), "tools/bench/guest": ("tools/bench/guest", "guest-tests")}
 # Headers of others that only some files may include.
 RESERVED = {r"linux/kvm\.h": r"vmm/", r"liburing": r"(net/uring|tools/bench/)", r"cap-ng\.h": r"helper/privileges\.cc",
             r"seccomp\.h": r"helper/seccomp_filter\.cc", r"libmnl/": r"helper/netlink",

@@ -25,6 +25,8 @@ import traffic
 from guest import EmulationError, Guest, GuestError, Network, Recipe, host, launch_line, run_in_own_network
 
 REPEATS = 2  # of one measurement
+# KVM's, of the guest: how often it left the CPU, stood still, got an interrupt.
+COUNTS = ("exits", "halt_exits", "irq_injections")
 
 
 @dataclasses.dataclass
@@ -89,7 +91,13 @@ class Contender:
         self._again("boot", lambda: self._guest.wait_ready(240))
 
     def measure(self, kind, seconds):
-        return self._again(kind.name, lambda: kind.measure(self._recipe.address, seconds))
+        """The kind's figure, and a note with what KVM counted for the guest meanwhile."""
+        def attempt():
+            before = {name: self._guest.kvm_count(name) for name in COUNTS}
+            value, note = kind.measure(self._recipe.address, seconds)
+            counts = ", ".join(f"{(self._guest.kvm_count(name) - before[name]) / seconds:.0f} {name}/s" for name in COUNTS)
+            return value, ", ".join(filter(None, (note, counts)))
+        return self._again(kind.name, attempt)
 
     def _again(self, what, attempt):
         """What `attempt` gives, at its last try with a new guest."""
@@ -182,6 +190,7 @@ def read_options():
 def main():
     options = read_options()
     os.makedirs(options.logs, exist_ok=True)
+    host("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug", check=False)  # in this program's own mount namespace
     network = Network()
     names = ("tapir", "qemu", "vhost") if options.vhost else ("tapir", "qemu")
     contenders = [Contender(options, name, number) for number, name in enumerate(names)]

@@ -10,6 +10,7 @@
 
 import contextlib
 import dataclasses
+import glob
 import grp
 import os
 import queue
@@ -270,6 +271,14 @@ class Guest:
         ticks = os.sysconf("SC_CLK_TCK")
         return ", ".join(f"{name} {state} {(used - before.get(thread, (name, state, used))[2]) * 100 // ticks} %"
                          for thread, (name, state, used) in after.items())
+
+    def kvm_count(self, name):
+        """One of KVM's counts for this guest, where debugfs is mounted (Documentation/virt/kvm/halt-polling.rst names
+        some); 0 where it is not."""
+        for path in glob.glob(f"/sys/kernel/debug/kvm/{self._process.pid}-*/{name}"):
+            with open(path, encoding="ascii") as file:
+                return int(file.read())
+        return 0
 
     def running(self):
         return self._process.poll() is None

@@ -40,6 +40,8 @@ std::vector<GroupSpec> groups_for(const Options& options) {
   switch (options.mode) {
     case Mode::kRaw:
       return {raw_group(options.subject)};
+    case Mode::kGuest:
+      return {guest_group(options.subject)};
     case Mode::kStream:
       return {stream_group(options.subject)};
     case Mode::kGoals:

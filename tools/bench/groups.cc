@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "net/offload.h"
+#include "tools/bench/guest_case.h"
 #include "tools/bench/latency_case.h"
 #include "tools/bench/stream_case.h"
 
@@ -16,6 +17,7 @@ namespace {
 using Call = RawMethod::Call;
 using Direction = Subject::Direction;
 
+constexpr std::size_t kSmallFrameBytes = 1526;
 constexpr std::size_t kWholeFrameBytes = 65568;  // kMaxReceiveBytes, and a multiple of a cache line
 
 /// No more frames than 256 receive buffers hold while there is still room for any frame: a driver in a guest
@@ -89,10 +91,23 @@ bool may_be_missing(const DeviceSetup& setup) {
   return setup.engine.name == "uring";
 }
 
+std::string engine_label(const EngineSetup& engine) {
+  return engine.poll_us == 0 ? engine.name : fmt::format("{}, poll-us={}", engine.name, engine.poll_us);
+}
+
 std::string device_name(const DeviceSetup& setup) {
-  return setup.engine.poll_us == 0
-             ? fmt::format("device, {}", setup.engine.name)
-             : fmt::format("device, {}, poll-us={}", setup.engine.name, setup.engine.poll_us);
+  return "device, " + engine_label(setup.engine);
+}
+
+GuestSetup guest_setup(const Subject& subject, const std::string& engine) {
+  GuestSetup setup;
+  setup.engine = with_engine(subject, engine).engine;
+  setup.event_index = subject.device.event_index;
+  setup.large_frames = subject.mix.largest() > kSmallFrameBytes;
+  setup.echoes = subject.direction == Direction::kRoundTrip;
+  setup.batch = subject.backlog;
+  setup.lose = subject.lose;
+  return setup;
 }
 
 CaseSpec device_case(const Subject& subject, const std::string& engine) {
@@ -188,6 +203,25 @@ GroupSpec device_group(const Subject& subject) {
   }
   for (const std::string& engine : subject.engines) {
     group.cases.push_back(device_case(subject, engine));
+  }
+  return group;
+}
+
+GroupSpec guest_group(const Subject& subject) {
+  Subject ceiling = subject;
+  ceiling.engines.clear();
+  GroupSpec group = device_group(ceiling);
+  group.title = "guest " + group.title;
+  for (const std::string& engine : subject.engines) {
+    const GuestSetup setup = guest_setup(subject, engine);
+    CaseSpec spec;
+    spec.name = "guest, " + engine_label(setup.engine);
+    if (group.round_trips) {
+      spec.make = [mix = subject.mix, setup] { return LatencyCase::create_guest(mix, setup); };
+    } else {
+      spec.make = [subject, setup] { return GuestCase::create(traffic_of(subject), setup); };
+    }
+    group.cases.push_back(std::move(spec));
   }
   return group;
 }

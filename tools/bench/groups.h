@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct Subject {
   std::vector<std::string> engines;       ///< each makes a case; the raw ceiling comes first
   std::uint64_t verified_frames = 20000;  ///< in a stream
 
+  /// For tests of `guest`: see GuestSetup.
+  std::optional<std::uint64_t> lose = std::nullopt;
+
   /// "TX 118 B", "RX 64K TSO into 4096 B buffers".
   std::string title() const;
 };
@@ -30,6 +34,8 @@ struct Subject {
 GroupSpec raw_group(const Subject& subject);
 /// The device on each engine, next to the raw call of the same shape, which is the ceiling.
 GroupSpec device_group(const Subject& subject);
+/// A guest in a real machine on each engine, next to the raw call as in device_group().
+GroupSpec guest_group(const Subject& subject);
 /// The device with its I/O thread under a stream.
 GroupSpec stream_group(const Subject& subject);
 

@@ -40,27 +40,31 @@ class Echo {
 
 }  // namespace
 
-LatencyCase::LatencyCase(TapEnd tap, PacketEnd sender, PacketEnd listener, const FrameMix& mix)
-    : tap_(std::move(tap)), host_(std::move(sender), mix), listener_(std::move(listener)) {}
+Result<std::unique_ptr<LatencyCase>> LatencyCase::create_on(const std::string& tap, const FrameMix& mix) {
+  TAPIR_TRY_ASSIGN(PacketEnd sender, PacketEnd::open(tap, PacketEnd::Use::kSend));
+  TAPIR_TRY_ASSIGN(PacketEnd listener, PacketEnd::open(tap, PacketEnd::Use::kBoth));
+  return std::unique_ptr<LatencyCase>(new LatencyCase(std::move(sender), std::move(listener), mix));
+}
 
 Result<std::unique_ptr<Case>> LatencyCase::create_raw(const FrameMix& mix, Loop loop) {
   TAPIR_TRY_ASSIGN(TapEnd tap, TapEnd::create());
-  TAPIR_TRY_ASSIGN(PacketEnd sender, PacketEnd::open(tap.name(), PacketEnd::Use::kSend));
-  TAPIR_TRY_ASSIGN(PacketEnd listener, PacketEnd::open(tap.name(), PacketEnd::Use::kBoth));
-  std::unique_ptr<LatencyCase> made(
-      new LatencyCase(std::move(tap), std::move(sender), std::move(listener), mix));
+  TAPIR_TRY_ASSIGN(auto made, create_on(tap.name(), mix));
+  made->tap_.emplace(std::move(tap));
   TAPIR_TRY(made->start_loop(loop));
   return made;
 }
 
 Result<std::unique_ptr<Case>> LatencyCase::create_device(const FrameMix& mix, const DeviceSetup& setup) {
   TAPIR_TRY_ASSIGN(TapEnd tap, TapEnd::create());
-  TAPIR_TRY_ASSIGN(PacketEnd sender, PacketEnd::open(tap.name(), PacketEnd::Use::kSend));
-  TAPIR_TRY_ASSIGN(PacketEnd listener, PacketEnd::open(tap.name(), PacketEnd::Use::kBoth));
-  net::FramePort port = tap.take_port();
-  std::unique_ptr<LatencyCase> made(
-      new LatencyCase(std::move(tap), std::move(sender), std::move(listener), mix));
-  TAPIR_TRY_ASSIGN(made->device_, ThreadedDevice::create(std::move(port), mix, setup, Echo()));
+  TAPIR_TRY_ASSIGN(auto made, create_on(tap.name(), mix));
+  TAPIR_TRY_ASSIGN(made->device_, ThreadedDevice::create(tap.take_port(), mix, setup, Echo()));
+  return made;
+}
+
+Result<std::unique_ptr<Case>> LatencyCase::create_guest(const FrameMix& mix, const GuestSetup& setup) {
+  TAPIR_TRY_ASSIGN(auto machine, GuestMachine::start(setup));
+  TAPIR_TRY_ASSIGN(auto made, create_on(machine->tap(), mix));
+  made->guest_ = std::move(machine);
   return made;
 }
 
@@ -70,8 +74,8 @@ LatencyCase::~LatencyCase() {
 
 Status LatencyCase::start_loop(Loop loop) {
   if (loop == Loop::kBlocking) {
-    const int flags = ::fcntl(tap_.fd(), F_GETFL);
-    if (::fcntl(tap_.fd(), F_SETFL, flags & ~O_NONBLOCK) < 0) {
+    const int flags = ::fcntl(tap_->fd(), F_GETFL);
+    if (::fcntl(tap_->fd(), F_SETFL, flags & ~O_NONBLOCK) < 0) {
       return fail_errno("fcntl on the tap");
     }
   }
@@ -82,8 +86,8 @@ Status LatencyCase::start_loop(Loop loop) {
 void LatencyCase::echo(Loop loop) {
   std::array<std::byte, 2048> frame;
   while (!stop_.load(std::memory_order_relaxed)) {
-    const ssize_t bytes = ::read(tap_.fd(), frame.data(), frame.size());
-    if (bytes > 0 && ::write(tap_.fd(), frame.data(), static_cast<std::size_t>(bytes)) != bytes) {
+    const ssize_t bytes = ::read(tap_->fd(), frame.data(), frame.size());
+    if (bytes > 0 && ::write(tap_->fd(), frame.data(), static_cast<std::size_t>(bytes)) != bytes) {
       return;  // the answer that does not come is noticed
     }
     if (bytes < 0 && loop == Loop::kBlocking) {

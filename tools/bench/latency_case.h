@@ -4,10 +4,14 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "tools/bench/case.h"
 #include "tools/bench/frame_slots.h"
+#include "tools/bench/guest_machine.h"
 #include "tools/bench/host_frames.h"
 #include "tools/bench/threaded_device.h"
 
@@ -15,7 +19,8 @@ namespace tapir::bench {
 
 /// Round trips, one at a time: this thread sends a frame into the tap and sleeps until it comes back. What
 /// sends it back is a raw loop, or the device with a driver that answers inside the interrupt; so both have
-/// one thread that has to wake up, and the difference is the device.
+/// one thread that has to wake up, and the difference is the device. Or it is a guest, whose CPU has to wake
+/// up besides.
 class LatencyCase final : public Case {
  public:
   enum class Loop : std::uint8_t {
@@ -26,6 +31,9 @@ class LatencyCase final : public Case {
   [[nodiscard]] static Result<std::unique_ptr<Case>> create_raw(const FrameMix& mix, Loop loop);
   [[nodiscard]] static Result<std::unique_ptr<Case>> create_device(const FrameMix& mix,
                                                                    const DeviceSetup& setup);
+  /// `setup`: with echoes.
+  [[nodiscard]] static Result<std::unique_ptr<Case>> create_guest(const FrameMix& mix,
+                                                                  const GuestSetup& setup);
   LatencyCase(const LatencyCase&) = delete;
   LatencyCase& operator=(const LatencyCase&) = delete;
   ~LatencyCase() override;
@@ -34,18 +42,22 @@ class LatencyCase final : public Case {
   [[nodiscard]] Result<Tally> run(std::chrono::nanoseconds time) override;
 
  private:
-  LatencyCase(TapEnd tap, PacketEnd sender, PacketEnd listener, const FrameMix& mix);
+  LatencyCase(PacketEnd sender, PacketEnd listener, const FrameMix& mix)
+      : host_(std::move(sender), mix), listener_(std::move(listener)) {}
+  [[nodiscard]] static Result<std::unique_ptr<LatencyCase>> create_on(const std::string& tap,
+                                                                      const FrameMix& mix);
   [[nodiscard]] Status start_loop(Loop loop);
   /// One round trip; whether it came back in a second.
   [[nodiscard]] Result<std::uint32_t> round_trip();
   void echo(Loop loop);
   void stop_loop();
 
-  TapEnd tap_;
+  std::optional<TapEnd> tap_;  ///< of raw and device
   HostFrames host_;
   PacketEnd listener_;
   SequenceChecker replies_;
   std::unique_ptr<ThreadedDevice> device_;
+  std::unique_ptr<GuestMachine> guest_;
   std::atomic<bool> stop_{false};
   std::thread loop_;
 };

@@ -161,15 +161,16 @@ struct ModeSpec {
   std::string_view word;
   Mode mode;
 };
-constexpr std::array<ModeSpec, 9> kModes{{{"raw", Mode::kRaw},
-                                          {"device", Mode::kDevice},
-                                          {"stream", Mode::kStream},
-                                          {"goals", Mode::kGoals},
-                                          {"report", Mode::kReport},
-                                          {"--compare", Mode::kCompare},
-                                          {"--help", Mode::kHelp},
-                                          {"-h", Mode::kHelp},
-                                          {"--version", Mode::kVersion}}};
+constexpr std::array<ModeSpec, 10> kModes{{{"raw", Mode::kRaw},
+                                           {"device", Mode::kDevice},
+                                           {"guest", Mode::kGuest},
+                                           {"stream", Mode::kStream},
+                                           {"goals", Mode::kGoals},
+                                           {"report", Mode::kReport},
+                                           {"--compare", Mode::kCompare},
+                                           {"--help", Mode::kHelp},
+                                           {"-h", Mode::kHelp},
+                                           {"--version", Mode::kVersion}}};
 
 Status apply(Options& options, std::span<const std::string> words, std::size_t& at) {
   // --name=value and --name value are the same.
@@ -211,8 +212,28 @@ Status check_together(const Options& options) {
     return fail(fmt::format("without --mergeable a frame has one buffer: --buffer must be {} at least",
                             kLargeFrameBytes));
   }
-  if (subject.direction == Direction::kRoundTrip && options.mode != Mode::kDevice) {
-    return fail("--direction rr is for tapir-bench device");
+  if (subject.direction == Direction::kRoundTrip && options.mode != Mode::kDevice &&
+      options.mode != Mode::kGuest) {
+    return fail("--direction rr is for tapir-bench device and guest");
+  }
+  return {};
+}
+
+/// The guest's driver has less to choose from than the one here.
+Status fit_guest(Options& options) {
+  Subject& subject = options.subject;
+  const DeviceSetup usual;
+  if (subject.mix.sizes.size() != 1) {
+    return fail("a guest sends frames of one size: --frame takes one with tapir-bench guest");
+  }
+  if (subject.device.shape.receive_buffer_bytes != usual.shape.receive_buffer_bytes ||
+      !subject.device.mergeable || !subject.device.offloads) {
+    return fail(
+        "--buffer, --mergeable and --offloads are not for tapir-bench guest, whose driver has buffers "
+        "for any frame");
+  }
+  if (subject.mix.largest() > usual.shape.receive_buffer_bytes) {
+    subject.device.shape.receive_buffer_bytes = 65568;
   }
   return {};
 }
@@ -229,8 +250,9 @@ Result<Options> parse_options(const std::vector<std::string>& words) {
   const auto* const mode = std::find_if(kModes.begin(), kModes.end(),
                                         [&](const ModeSpec& each) { return each.word == words.front(); });
   if (mode == kModes.end()) {
-    return fail(fmt::format(
-        "'{}' is none of raw, device, stream, goals, report, --compare, --help, --version", words.front()));
+    return fail(
+        fmt::format("'{}' is none of raw, device, guest, stream, goals, report, --compare, --help, --version",
+                    words.front()));
   }
   options.mode = mode->mode;
   const std::size_t inputs = options.mode == Mode::kCompare ? 2 : options.mode == Mode::kReport ? 1 : 0;
@@ -245,6 +267,9 @@ Result<Options> parse_options(const std::vector<std::string>& words) {
     TAPIR_TRY(apply(options, words, at));
   }
   TAPIR_TRY(check_together(options));
+  if (options.mode == Mode::kGuest) {
+    TAPIR_TRY(fit_guest(options));
+  }
   options.subject.verified_frames = options.frames;
   return options;
 }
@@ -256,6 +281,7 @@ std::string help_text() {
       "happens in a network namespace of its own, which takes root, or user namespaces.\n\n"
       "  tapir-bench raw     read, write and io_uring on a bare tap: the ceiling\n"
       "  tapir-bench device  the device on each engine, beside the raw call of the same shape\n"
+      "  tapir-bench guest   a guest in tapir that sends and receives, with real kicks and interrupts\n"
       "  tapir-bench stream  the device with its own thread under bursts: order, loss, interrupts\n"
       "  tapir-bench goals   everything that tapir promises, with a verdict for each line\n"
       "  tapir-bench report FILE.json   what --json wrote, as a table and a plot again\n"

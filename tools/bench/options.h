@@ -13,7 +13,17 @@ namespace tapir::bench {
 
 /// What the command line asks for.
 struct Options {
-  enum class Mode : std::uint8_t { kRaw, kDevice, kStream, kGoals, kReport, kCompare, kHelp, kVersion };
+  enum class Mode : std::uint8_t {
+    kRaw,
+    kDevice,
+    kGuest,
+    kStream,
+    kGoals,
+    kReport,
+    kCompare,
+    kHelp,
+    kVersion
+  };
   Mode mode = Mode::kHelp;
   Subject subject;
   std::uint64_t frames = 100'000;  ///< that the order test of `goals` and `stream` sends each way

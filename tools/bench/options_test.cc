@@ -72,14 +72,16 @@ TEST(Options, WhatDoesNotGoTogetherIsSaid) {
   EXPECT_THAT(error_of({"device", "--frame=tso", "--offloads=off"}), HasSubstr("need --offloads on"));
   EXPECT_THAT(error_of({"device", "--frame=tso", "--mergeable=off"}), HasSubstr("--buffer must be"));
   EXPECT_THAT(error_of({"raw", "--direction=rr"}), HasSubstr("is for tapir-bench device"));
+  EXPECT_THAT(error_of({"guest", "--frame=mixed"}), HasSubstr("frames of one size"));
+  EXPECT_THAT(error_of({"guest", "--buffer=4096"}), HasSubstr("are not for tapir-bench guest"));
 }
 
 TEST(Options, HelpNamesEveryModeAndOption) {
   const std::string help = help_text();
   for (const char* word :
-       {"raw",       "device",   "stream",    "goals",         "--compare",  "--direction", "--frame",
-        "--backlog", "--buffer", "--engine",  "--poll-us",     "--offloads", "--mergeable", "--event-idx",
-        "--queues",  "--frames", "--seconds", "--repetitions", "--json",     "--plot"}) {
+       {"raw",         "device",    "guest",    "stream",    "goals",         "--compare",  "--direction",
+        "--frame",     "--backlog", "--buffer", "--engine",  "--poll-us",     "--offloads", "--mergeable",
+        "--event-idx", "--queues",  "--frames", "--seconds", "--repetitions", "--json",     "--plot"}) {
     EXPECT_THAT(help, HasSubstr(word));
   }
 }

@@ -75,14 +75,14 @@ Result<Tally> PathCase::rounds(std::chrono::nanoseconds time, PacketEnd* reader)
   const std::uint64_t damage = at_path_.disordered() + at_path_.damaged();
   const std::uint64_t given = given_;
   const auto counts = path_->counts();
-  TAPIR_TRY_ASSIGN(const TapEnd::Counts before, tap_.counts());
+  TAPIR_TRY_ASSIGN(const TapCounts before, tap_.counts());
   const auto limit = static_cast<std::uint64_t>(time.count());
   unsigned done = 0;
   do {
     TAPIR_TRY(round(tally, reader));
     ++done;
   } while (reader == nullptr ? tally.nanoseconds < limit : done < kVerifiedRounds);
-  TAPIR_TRY_ASSIGN(const TapEnd::Counts after, tap_.counts());
+  TAPIR_TRY_ASSIGN(const TapCounts after, tap_.counts());
   const std::uint64_t written = after.written - before.written;
   const std::uint64_t to_host = given_ - given;
   // The path says that it sent them; the interface says how many came.

@@ -93,7 +93,7 @@ void StreamCase::settle(Progress& progress, PacketEnd* reader) {
 
 template <typename GoOn>
 Result<Tally> StreamCase::stream(GoOn go_on, PacketEnd* reader) {
-  TAPIR_TRY_ASSIGN(const TapEnd::Counts before, tap_.counts());
+  TAPIR_TRY_ASSIGN(const TapCounts before, tap_.counts());
   GuestDriver& driver = device_->driver();
   const auto interrupts = driver.interrupts();
   const auto kicks = driver.kicks();
@@ -108,7 +108,7 @@ Result<Tally> StreamCase::stream(GoOn go_on, PacketEnd* reader) {
   settle(progress, reader);
   Tally tally;
   tally.nanoseconds = static_cast<std::uint64_t>((Clock::now() - start).count());
-  TAPIR_TRY_ASSIGN(const TapEnd::Counts after, tap_.counts());
+  TAPIR_TRY_ASSIGN(const TapCounts after, tap_.counts());
   const std::uint64_t written = after.written - before.written;
   const std::uint64_t missing = progress.to_path - std::min(progress.to_path, progress.received);
   tally.dropped = after.read_dropped - before.read_dropped;

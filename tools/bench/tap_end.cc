@@ -48,17 +48,32 @@ Result<std::uint64_t> read_count(const std::string& interface, const char* count
 
 }  // namespace
 
+Status ignore_outgoing(int socket) {
+  const int on = 1;
+  return ::setsockopt(socket, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on) < 0
+             ? fail_errno("PACKET_IGNORE_OUTGOING")
+             : Status{};
+}
+
+Result<TapCounts> tap_counts(const std::string& interface) {
+  // Named from the host's side of the tap: it receives what is written.
+  TapCounts counts;
+  TAPIR_TRY_ASSIGN(counts.written, read_count(interface, "rx_packets"));
+  TAPIR_TRY_ASSIGN(counts.read_dropped, read_count(interface, "tx_dropped"));
+  return counts;
+}
+
 Result<PacketEnd> PacketEnd::open(const std::string& interface, Use use) {
   UniqueFd fd(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
   const int on = 1;
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
-  address.sll_protocol = use == Use::kBoth ? htons(ETH_P_ALL) : std::uint16_t{0};
+  address.sll_protocol = use == Use::kBoth ? htons(ETH_P_IP) : std::uint16_t{0};
   address.sll_ifindex = static_cast<int>(::if_nametoindex(interface.c_str()));
-  if (!fd || ::setsockopt(fd.get(), SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on) < 0 ||
-      ::setsockopt(fd.get(), SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on) < 0) {
+  if (!fd || ::setsockopt(fd.get(), SOL_PACKET, PACKET_VNET_HDR, &on, sizeof on) < 0) {
     return fail_errno("packet socket on " + interface);
   }
+  TAPIR_TRY(ignore_outgoing(fd.get()));
   // Beyond the limits of the system only with privilege over the whole of it; what is granted will do.
   for (const auto& [forced, plain] :
        {std::pair{SO_SNDBUFFORCE, SO_SNDBUF}, std::pair{SO_RCVBUFFORCE, SO_RCVBUF}}) {
@@ -132,14 +147,6 @@ Status TapEnd::set_offloads(unsigned tun_offloads) const {
   return ::ioctl(fd(), TUNSETOFFLOAD, static_cast<unsigned long>(tun_offloads)) == 0
              ? Status{}
              : fail_errno("TUNSETOFFLOAD on " + name_);
-}
-
-Result<TapEnd::Counts> TapEnd::counts() const {
-  // Named from the host's side of the tap: it receives what is written.
-  Counts counts;
-  TAPIR_TRY_ASSIGN(counts.written, read_count(name_, "rx_packets"));
-  TAPIR_TRY_ASSIGN(counts.read_dropped, read_count(name_, "tx_dropped"));
-  return counts;
 }
 
 Status enter_private_network() {

@@ -31,7 +31,8 @@ class PacketEnd {
   /// Sends the frame in `pieces`, the 12-byte vnet header at the start of the first one, towards the reader
   /// of the tap.
   [[nodiscard]] Status send(std::span<const iovec> pieces) const;
-  /// Looks at all that came from the writer of the tap, without sleeping; whether there was anything.
+  /// Looks at all IPv4 frames, which numbered ones are, that came from the writer of the tap, without
+  /// sleeping; whether there was anything.
   bool receive(SequenceChecker& checker);
   /// Sleeps until something comes, at most this long; whether something did.
   bool wait(int milliseconds) const;
@@ -43,22 +44,27 @@ class PacketEnd {
   UniqueFd fd_;
 };
 
+/// What the interface of a tap has counted.
+struct TapCounts {
+  std::uint64_t written = 0;       ///< frames that the tap took from its writer
+  std::uint64_t read_dropped = 0;  ///< frames for its reader that did not fit into its ring
+};
+[[nodiscard]] Result<TapCounts> tap_counts(const std::string& interface);
+
+/// Lets a packet socket not hear what leaves by its interface.
+[[nodiscard]] Status ignore_outgoing(int socket);
+
 /// A tap made for one measurement in the private network namespace, and what its interface counted. It goes
 /// away with its descriptor.
 class TapEnd {
  public:
-  struct Counts {
-    std::uint64_t written = 0;       ///< frames that the tap took from its writer
-    std::uint64_t read_dropped = 0;  ///< frames for its reader that did not fit into its ring
-  };
-
   [[nodiscard]] static Result<TapEnd> create();
 
   const std::string& name() const { return name_; }
   int fd() const { return tap_->fd(); }
   /// Frames may come to the reader with these TUN_F_* things undone.
   [[nodiscard]] Status set_offloads(unsigned tun_offloads) const;
-  [[nodiscard]] Result<Counts> counts() const;
+  [[nodiscard]] Result<TapCounts> counts() const { return tap_counts(name_); }
   /// For an engine; once, and fd() is not valid any more.
   net::FramePort take_port() { return std::move(*tap_).into_port(); }
 
