@@ -258,8 +258,12 @@ std::vector<std::string> command_line_of(const MachineConfig& machine) {
     add({"-name", "guest=" + doubled_commas(machine.name)});
   }
   add({"-kernel", machine.kernel_path});
-  if (!machine.initrd_path.empty()) {
-    add({"-initrd", machine.initrd_path});
+  if (!machine.initrds.empty()) {
+    std::vector<std::string> texts;
+    for (const std::string& text : machine.initrds) {
+      texts.push_back(doubled_commas(text));
+    }
+    add({"-initrd", fmt::format("{}", fmt::join(texts, ","))});
   }
   if (!machine.command_line.empty()) {
     add({"-append", machine.command_line});

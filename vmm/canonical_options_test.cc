@@ -62,7 +62,8 @@ TEST_P(RoundTripTest, GivesTheSameConfiguration) {
 INSTANTIATE_TEST_SUITE_P(
     Lines, RoundTripTest,
     ::testing::Values(
-        "-initrd i -append 'a b' -m 4097K -smp 3 -cpu host,+avx,-avx2 -name a,,b -serial file:x,y -no-reboot "
+        "-initrd i,,j,k -append 'a b' -m 4097K -smp 3 -cpu host,+avx,-avx2 -name a,,b -serial file:x,y "
+        "-no-reboot "
         "-d net",
         "-serial none", "-serial null",
         R"(-netdev "bridge,id=a,br=br7,helper=/h,queues=3,down-helper=x 'a b' it\\'s '' c,,d" -device virtio-net-pci,netdev=a)",

@@ -46,7 +46,7 @@ Result<std::unique_ptr<HostResources>> HostResources::open(const MachineConfig& 
   // First of all: the broker is forked from one thread, and helpers run before anything is set up in vain.
   TAPIR_TRY_ASSIGN(HostNetwork network, HostNetwork::open(config));
   TAPIR_TRY_ASSIGN(Kvm kvm, Kvm::open());
-  TAPIR_TRY_ASSIGN(auto files, boot::BootFiles::open(config.kernel_path, config.initrd_path));
+  TAPIR_TRY_ASSIGN(auto files, boot::BootFiles::open(config.kernel_path, config.initrds));
   TAPIR_TRY_ASSIGN(auto memory, create_memory(config.memory_bytes));
   TAPIR_TRY_ASSIGN(EventFd input_space, EventFd::create());
   TAPIR_TRY_ASSIGN(UniqueFd rtc_timer, Rtc::make_timer());

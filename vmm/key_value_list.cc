@@ -98,6 +98,14 @@ std::vector<KeyItem> split_items(std::string_view text, std::string_view implied
   return items;
 }
 
+std::vector<std::string> split_values(std::string_view text) {
+  std::vector<std::string> values;
+  while (!text.empty()) {
+    values.push_back(take_value(text));
+  }
+  return values;
+}
+
 std::string_view last_value(std::span<const KeyItem> items, std::string_view key) {
   const auto found = std::find_if(items.rbegin(), items.rend(), [&](const KeyItem& item) {
     return item.key == key && item.form != Form::kBare;

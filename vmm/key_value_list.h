@@ -39,6 +39,9 @@ struct KeyItem {
 /// mean is for KeyValueList to say.
 std::vector<KeyItem> split_items(std::string_view text, std::string_view implied);
 
+/// A list of values without keys: `a,b,,c` is "a" and "b,c". Nothing of an empty text.
+std::vector<std::string> split_values(std::string_view text);
+
 /// The value of the last item with that key, or empty. For keys on which depends which others there are.
 std::string_view last_value(std::span<const KeyItem> items, std::string_view key);
 /// Whether `help` or `?` is among the items, which asks QEMU for a list and is never the value of a key.

@@ -43,7 +43,7 @@ inline constexpr std::uint64_t kDefaultMemoryBytes = std::uint64_t{128} << 20U; 
 struct MachineConfig {
   std::string name;
   std::string kernel_path;
-  std::string initrd_path;  ///< empty: none
+  std::vector<std::string> initrds;  ///< paths, perhaps with arguments behind a blank
   std::string command_line;
   std::uint64_t memory_bytes = 0;  ///< a multiple of 4096
   unsigned cpus = 1;               ///< 1 to 64

@@ -60,6 +60,16 @@ Status apply_feature(CpuConfig& cpu, std::string_view item) {
 
 }  // namespace
 
+Status apply_initrds(MachineConfig& machine, std::string_view argument) {
+  machine.initrds = split_values(argument);
+  for (const std::string& text : machine.initrds) {
+    if (text.empty()) {
+      return fail("a file has no name; for example -initrd initrd.img,modules.img");
+    }
+  }
+  return {};
+}
+
 Status apply_memory(MachineConfig& machine, std::string_view argument) {
   static constexpr std::array<KeySpec, 1> kKeys = {{{.name = "size"}}};
   TAPIR_TRY_ASSIGN(const KeyValueList list, KeyValueList::parse(argument, kKeys, "size"));

@@ -17,6 +17,8 @@ inline constexpr std::uint64_t kMinMemoryBytes = 2U << 20U;
 /// The most that a 4-level guest can address.
 inline constexpr std::uint64_t kMaxMemoryBytes = std::uint64_t{1} << 46U;
 
+/// `FILE[,FILE]...`; a comma in a name is doubled. Replaces what was given before; empty for none.
+[[nodiscard]] Status apply_initrds(MachineConfig& machine, std::string_view argument);
 /// `[size=]N[K|M|G|T]`, mebibytes without a suffix; rounded up to whole pages.
 [[nodiscard]] Status apply_memory(MachineConfig& machine, std::string_view argument);
 /// `[cpus=]N`, 1 to 64.

@@ -17,10 +17,6 @@ void apply_kernel(OptionState& state, std::string_view argument, Problems&) {
   state.machine.kernel_path = argument;
 }
 
-void apply_initrd(OptionState& state, std::string_view argument, Problems&) {
-  state.machine.initrd_path = argument;
-}
-
 void apply_append(OptionState& state, std::string_view argument, Problems&) {
   state.machine.command_line = argument;
 }
@@ -83,15 +79,18 @@ void apply_network(OptionState& state, std::string_view argument, Problems& prob
 }
 
 constexpr OptionSpec kTable[] = {
-    {"kernel", "FILE", "the guest's kernel, a bzImage (vmlinuz) or an uncompressed ELF vmlinux; needed",
+    {"kernel", "FILE",
+     "the guest's kernel: a bzImage (vmlinuz), an ELF vmlinux or a multiboot kernel; needed",
      "A bzImage is a 64-bit one of boot protocol 2.12 or later, which is Linux 3.8. A vmlinux is started by "
-     "its "
-     "PVH note, or else at its entry in 64-bit mode.",
+     "its PVH note, or else at its entry in 64-bit mode. A multiboot kernel has a header of version 1, in a "
+     "32-bit ELF file or with addresses of its own. Any of these may be compressed with gzip or zstd.",
      "/boot/vmlinuz", Group::kBoot, apply_kernel},
-    {"initrd", "FILE", "initial RAM disk",
-     "Both files are opened at the start and read again, through the same descriptors, each time the guest "
-     "resets.",
-     "/boot/initrd.img", Group::kBoot, apply_initrd},
+    {"initrd", "FILE[,FILE]...", "initial RAM disk; of several, Linux unpacks one over the other",
+     "A multiboot kernel gets each as a module; arguments for it may follow FILE behind a blank. A comma in "
+     "a "
+     "name is written twice. All files are opened at the start and read again, through the same descriptors, "
+     "each time the guest resets.",
+     "/boot/initrd.img", Group::kBoot, apply_machine<apply_initrds>},
     {"append", "TEXT", "the kernel's command line", "", "console=ttyS0", Group::kBoot, apply_append},
     {"no-reboot", "", "end when the guest resets, instead of starting it again", "The status is then 0.", "",
      Group::kBoot, apply_no_reboot},

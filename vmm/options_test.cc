@@ -68,7 +68,7 @@ std::string printed(const std::string& line) {
 TEST(OptionsTest, KernelAloneGivesTheDefaults) {
   const MachineConfig config = machine("-kernel vmlinuz");
   EXPECT_EQ(config.kernel_path, "vmlinuz");
-  EXPECT_EQ(config.initrd_path, "");
+  EXPECT_TRUE(config.initrds.empty());
   EXPECT_EQ(config.command_line, "");
   EXPECT_EQ(config.memory_bytes, 128 * kMiB);
   EXPECT_EQ(config.cpus, 1U);
@@ -82,7 +82,7 @@ TEST(OptionsTest, ReadsAWholeLine) {
       "-kernel vmlinuz -initrd initrd -append console=ttyS0 -m 256 -smp 2 -name web1 -nographic -no-reboot "
       "-netdev tap,id=n0,ifname=t0,script=no,downscript=no -device "
       "virtio-net-pci,netdev=n0,mac=52:54:00:12:34:56");
-  EXPECT_EQ(config.initrd_path, "initrd");
+  EXPECT_THAT(config.initrds, ElementsAre("initrd"));
   EXPECT_EQ(config.command_line, "console=ttyS0");
   EXPECT_EQ(config.memory_bytes, 256 * kMiB);
   EXPECT_EQ(config.cpus, 2U);
@@ -127,6 +127,11 @@ TEST(OptionsTest, EmptyCommandLineTeaches) {
       "-kernel is missing; for example tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m 256 "
       "(-help shows more)");
   EXPECT_FALSE(parse_options(0, nullptr));
+}
+
+TEST(OptionsTest, InitrdsAreSeparatedByCommas) {
+  EXPECT_THAT(machine("-kernel k -initrd a,,b,c").initrds, ElementsAre("a,b", "c"));
+  EXPECT_THAT(machine("-kernel k -initrd a,b -initrd d").initrds, ElementsAre("d"));
 }
 
 TEST(OptionsTest, MemorySizesAsQemuReadsThem) {
@@ -241,6 +246,8 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Machine, OptionsRefusalTest,
     ::testing::Values(
+        Refusal{"-kernel k -initrd ,a",
+                "-initrd ,a: a file has no name; for example -initrd initrd.img,modules.img"},
         Refusal{"-m 0", "-m 0: memory size must be at least 2M; for example -m 256"},
         Refusal{"-m 1", "-m 1: memory size must be at least 2M; for example -m 256"},
         Refusal{"-m 65T", "-m 65T: memory size must be at most 64T; for example -m 4G"},

@@ -24,10 +24,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (kernel_bytes != 0) {
     std::memcpy(kernel.data(), data, kernel_bytes);
   }
-  BootFiles files{testing::make_file(kernel), std::nullopt};
+  BootFiles files{testing::make_file(kernel), {}, "kernel"};
   if (initrd_pages != 0) {
-    files.initrd.emplace(
-        testing::make_file(testing::Bytes(std::size_t{initrd_pages} * 4096), "-initrd test"));
+    files.initrds.push_back(
+        {testing::make_file(testing::Bytes(std::size_t{initrd_pages} * 4096), "-initrd test"), "test"});
+    files.initrds.push_back({testing::make_file(testing::Bytes(initrd_pages)), "odd"});
   }
   const std::string command_line(std::size_t{command_line_units} * 300, 'x');
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/boot/elf.h"
 
-#include <elf.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,87 +9,17 @@
 #include <optional>
 #include <vector>
 
-#include "vmm/boot/memory_map.h"
+#include "vmm/boot/elf_file.h"
+#include "vmm/boot/multiboot.h"
 
 namespace tapir::vmm::boot {
 namespace {
 
 constexpr std::uint32_t kPhys32EntryNote = 18;  // XEN_ELFNOTE_PHYS32_ENTRY, xen/include/public/elfnote.h
 constexpr std::array<char, 4> kXenName = {'X', 'e', 'n', '\0'};
-constexpr std::uint16_t kMaxSegments = 128;
 constexpr std::uint64_t kMaxNoteBytes = 1U << 20U;
 constexpr std::uint32_t kMagic = 0x5372'6448;  // "HdrS", as a bzImage has it: the kernel wants to see it
 constexpr std::uint16_t kBootFlag = 0xAA55;
-
-tl::unexpected<Error> damaged(const ImageFile& file, std::string_view what) {
-  return fail(fmt::format("{} is damaged: {}", file.label(), what));
-}
-
-/// Fails unless [offset, offset + bytes) lies in a file of `size` bytes.
-Status check_in_file(const ImageFile& file, std::uint64_t size, std::uint64_t offset, std::uint64_t bytes) {
-  if (offset > size || bytes > size - offset) {
-    return fail(fmt::format("{} is truncated: {} bytes at {} are beyond its end at {}", file.label(), bytes,
-                            offset, size));
-  }
-  return {};
-}
-
-Result<Elf64_Ehdr> read_file_header(const ImageFile& file, std::uint64_t size) {
-  Elf64_Ehdr header{};
-  TAPIR_TRY(check_in_file(file, size, 0, sizeof header));
-  TAPIR_TRY(file.read(0, std::as_writable_bytes(std::span(&header, 1))));
-  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
-      header.e_machine != EM_X86_64) {
-    return fail(
-        fmt::format("{} is an ELF file for another machine; tapir starts x86-64 kernels", file.label()));
-  }
-  if (header.e_type != ET_EXEC) {
-    return fail(
-        fmt::format("{} is an ELF file but no kernel: it has no fixed address (ET_EXEC)", file.label()));
-  }
-  if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 || header.e_phnum > kMaxSegments) {
-    return damaged(file, fmt::format("{} program headers of {} bytes", header.e_phnum, header.e_phentsize));
-  }
-  return header;
-}
-
-Result<std::vector<Elf64_Phdr>> read_program_headers(const ImageFile& file, std::uint64_t size,
-                                                     const Elf64_Ehdr& header) {
-  std::vector<Elf64_Phdr> segments(header.e_phnum);
-  const auto bytes = std::as_writable_bytes(std::span(segments));
-  TAPIR_TRY(check_in_file(file, size, header.e_phoff, bytes.size()));
-  TAPIR_TRY(file.read(header.e_phoff, bytes));
-  return segments;
-}
-
-/// The segments to load, by address. Everything about them is checked here.
-Result<std::vector<Elf64_Phdr>> loadable(const virtio::GuestMemory& memory, const ImageFile& file,
-                                         std::uint64_t size, const std::vector<Elf64_Phdr>& segments) {
-  std::vector<Elf64_Phdr> loaded;
-  for (const Elf64_Phdr& segment : segments) {
-    if (segment.p_type != PT_LOAD || segment.p_memsz == 0) {
-      continue;
-    }
-    if (segment.p_filesz > segment.p_memsz) {
-      return damaged(file, "a segment has more bytes in the file than in memory");
-    }
-    TAPIR_TRY(check_in_file(file, size, segment.p_offset, segment.p_filesz));
-    // A sum that wraps comes out below its start, which is refused as well.
-    TAPIR_TRY(check_kernel_fits(memory, file, segment.p_paddr, segment.p_paddr + segment.p_memsz));
-    loaded.push_back(segment);
-  }
-  if (loaded.empty()) {
-    return fail(fmt::format("{} is an ELF file but no kernel: it has nothing to load", file.label()));
-  }
-  std::sort(loaded.begin(), loaded.end(),
-            [](const Elf64_Phdr& a, const Elf64_Phdr& b) { return a.p_paddr < b.p_paddr; });
-  for (std::size_t i = 1; i < loaded.size(); ++i) {
-    if (loaded[i].p_paddr < loaded[i - 1].p_paddr + loaded[i - 1].p_memsz) {
-      return damaged(file, fmt::format("two segments overlap at {:#x}", loaded[i].p_paddr));
-    }
-  }
-  return loaded;
-}
 
 /// Rounds up to `alignment`, a power of two; the values here are below 2 MiB.
 constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
@@ -120,25 +49,6 @@ std::optional<std::uint64_t> find_pvh_entry(std::span<const std::byte> notes, st
   return std::nullopt;
 }
 
-Result<std::optional<std::uint64_t>> read_pvh_entry(const ImageFile& file, std::uint64_t size,
-                                                    const std::vector<Elf64_Phdr>& segments) {
-  for (const Elf64_Phdr& segment : segments) {
-    if (segment.p_type != PT_NOTE) {
-      continue;
-    }
-    TAPIR_TRY(check_in_file(file, size, segment.p_offset, segment.p_filesz));
-    if (segment.p_filesz > kMaxNoteBytes) {
-      return damaged(file, fmt::format("its notes have {} bytes", segment.p_filesz));
-    }
-    std::vector<std::byte> notes(segment.p_filesz);
-    TAPIR_TRY(file.read(segment.p_offset, notes));
-    if (const auto entry = find_pvh_entry(notes, segment.p_align == 8 ? 8 : 4)) {
-      return entry;
-    }
-  }
-  return std::optional<std::uint64_t>();
-}
-
 /// What a bzImage would say in its header.
 setup_header default_header() {
   setup_header header{};
@@ -151,44 +61,81 @@ setup_header default_header() {
   return header;
 }
 
-}  // namespace
-
-Result<bool> is_elf(const ImageFile& file) {
-  TAPIR_TRY_ASSIGN(const std::uint64_t size, file.size());
-  if (size < SELFMAG) {
-    return false;
+Result<std::optional<std::uint64_t>> read_pvh_entry(const ImageFile& file, const ElfFile& elf) {
+  for (const Elf64_Phdr& segment : elf.segments) {
+    if (segment.p_type != PT_NOTE) {
+      continue;
+    }
+    TAPIR_TRY(check_in_file(file, elf.file_bytes, segment.p_offset, segment.p_filesz));
+    if (segment.p_filesz > kMaxNoteBytes) {
+      return damaged(file, fmt::format("its notes have {} bytes", segment.p_filesz));
+    }
+    std::vector<std::byte> notes(segment.p_filesz);
+    TAPIR_TRY(file.read(segment.p_offset, notes));
+    if (const auto entry = find_pvh_entry(notes, segment.p_align == 8 ? 8 : 4)) {
+      return entry;
+    }
   }
-  std::array<std::byte, SELFMAG> magic;
-  TAPIR_TRY(file.read(0, magic));
-  return std::memcmp(magic.data(), ELFMAG, SELFMAG) == 0;
+  return std::optional<std::uint64_t>();
 }
 
-Result<KernelImage> load_elf(const virtio::GuestMemory& memory, const ImageFile& file) {
-  TAPIR_TRY_ASSIGN(const std::uint64_t size, file.size());
-  TAPIR_TRY_ASSIGN(const Elf64_Ehdr header, read_file_header(file, size));
-  TAPIR_TRY_ASSIGN(const std::vector<Elf64_Phdr> segments, read_program_headers(file, size, header));
-  TAPIR_TRY_ASSIGN(const std::vector<Elf64_Phdr> loaded, loadable(memory, file, size, segments));
-  TAPIR_TRY_ASSIGN(const std::optional<std::uint64_t> pvh_entry, read_pvh_entry(file, size, segments));
+/// A multiboot header is for an entry of 32 bits. GRUB and QEMU correct it alike where a segment's virtual
+/// and physical addresses differ.
+std::uint64_t multiboot_entry(const ElfFile& elf) {
+  for (const Elf64_Phdr& segment : elf.segments) {
+    if (segment.p_type == PT_LOAD && elf.entry >= segment.p_vaddr &&
+        elf.entry - segment.p_vaddr < segment.p_memsz) {
+      return elf.entry - segment.p_vaddr + segment.p_paddr;
+    }
+  }
+  return elf.entry;
+}
 
+/// How the file is entered, and where.
+Status choose_protocol(const ImageFile& file, const ElfFile& elf, KernelImage& image) {
+  TAPIR_TRY_ASSIGN(const auto multiboot, find_multiboot_header(file));
+  TAPIR_TRY_ASSIGN(const std::optional<std::uint64_t> pvh_entry, read_pvh_entry(file, elf));
+  // Of a file with both, QEMU takes multiboot, which it has in 32-bit files only.
+  if (pvh_entry && (elf.is_64_bit || !multiboot)) {
+    image.protocol = KernelImage::Protocol::kPvh;
+    image.entry = *pvh_entry;
+    return {};
+  }
+  if (!multiboot && elf.is_64_bit) {
+    image.protocol = KernelImage::Protocol::kLinux64;
+    image.entry = elf.entry;
+    return {};
+  }
+  if (!multiboot) {
+    return fail(
+        fmt::format("{} is a 32-bit ELF file without a multiboot header; tapir starts 64-bit Linux, and "
+                    "multiboot kernels",
+                    file.label()));
+  }
+  if (elf.is_64_bit) {
+    return fail(
+        fmt::format("{} is a multiboot kernel in a 64-bit ELF file; make a 32-bit one of it: objcopy -O "
+                    "elf32-i386",
+                    file.label()));
+  }
+  TAPIR_TRY(check_multiboot_header(file, *multiboot));
+  image.protocol = KernelImage::Protocol::kMultiboot;
+  image.entry = multiboot_entry(elf);
+  return {};
+}
+
+}  // namespace
+
+Result<KernelImage> load_elf(const virtio::GuestMemory& memory, const ImageFile& file) {
+  TAPIR_TRY_ASSIGN(const ElfFile elf, read_elf(file));
+  TAPIR_TRY_ASSIGN(const std::vector<Elf64_Phdr> loaded, loadable_segments(memory, file, elf));
   KernelImage image;
-  image.protocol = pvh_entry ? KernelImage::Protocol::kPvh : KernelImage::Protocol::kLinux64;
-  image.entry = pvh_entry.value_or(header.e_entry);
+  TAPIR_TRY(choose_protocol(file, elf, image));
   image.end = loaded.back().p_paddr + loaded.back().p_memsz;
   image.initrd_limit = virtio::GuestMemory::kHoleStart;
   image.command_line_max = kDefaultCommandLineMax;
   image.header = default_header();
-
-  const bool inside = std::any_of(loaded.begin(), loaded.end(), [&](const Elf64_Phdr& segment) {
-    return image.entry >= segment.p_paddr && image.entry - segment.p_paddr < segment.p_memsz;
-  });
-  if (!inside) {
-    return fail(fmt::format(
-        "{} is an ELF file but no kernel: its entry {:#x} is not at a physical address that it loads",
-        file.label(), image.entry));
-  }
-  for (const Elf64_Phdr& segment : loaded) {
-    TAPIR_TRY(read_into_guest(memory, file, segment.p_offset, segment.p_paddr, segment.p_filesz));
-  }
+  TAPIR_TRY(load_segments(memory, file, loaded, image.entry));
   return image;
 }
 

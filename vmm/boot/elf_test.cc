@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "vmm/boot/elf_file.h"
 #include "vmm/boot/testing/synthetic_kernel.h"
 
 namespace tapir::vmm::boot {

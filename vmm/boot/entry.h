@@ -14,7 +14,7 @@ struct EntryState {
   };
   Mode mode = Mode::kLong;
   std::uint64_t instruction_pointer = 0;
-  std::uint64_t boot_data = 0;    ///< zero page, or hvm_start_info
+  std::uint64_t boot_data = 0;    ///< zero page, hvm_start_info or multiboot information
   std::uint64_t page_tables = 0;  ///< CR3 in kLong
   std::uint64_t gdt_base = 0;     ///< code selector 0x10, data 0x18 (flat; long or 32-bit as mode says)
   std::uint16_t gdt_limit = 0;

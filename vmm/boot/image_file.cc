@@ -68,11 +68,18 @@ Status ImageFile::read(std::uint64_t offset, std::span<std::byte> into) const {
   return {};
 }
 
-Result<BootFiles> BootFiles::open(const std::string& kernel_path, const std::string& initrd_path) {
+Result<BootFiles> BootFiles::open(const std::string& kernel_path, const std::vector<std::string>& initrds) {
   TAPIR_TRY_ASSIGN(ImageFile kernel, ImageFile::open("-kernel", kernel_path));
-  BootFiles files{std::move(kernel), std::nullopt};
-  if (!initrd_path.empty()) {
-    TAPIR_TRY_ASSIGN(files.initrd, ImageFile::open("-initrd", initrd_path));
+  BootFiles files{std::move(kernel), {}, kernel_path};
+  for (const std::string& text : initrds) {
+    auto whole = ImageFile::open("-initrd", text);
+    const std::size_t blank = text.find(' ');
+    const bool has_arguments = !whole && whole.error().code() == ENOENT && blank != std::string::npos;
+    if (has_arguments) {
+      whole = ImageFile::open("-initrd", text.substr(0, blank));
+    }
+    TAPIR_TRY_ASSIGN(ImageFile file, std::move(whole));
+    files.initrds.push_back({std::move(file), text, has_arguments});
   }
   return files;
 }

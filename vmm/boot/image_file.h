@@ -3,9 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "net/base/result.h"
 #include "net/base/unique_fd.h"
@@ -39,11 +39,20 @@ class ImageFile {
 /// The files that a guest boots from, open for its whole run, so that a reboot works also when the sandbox or
 /// a package upgrade has put their paths out of reach.
 struct BootFiles {
+  /// A file that a Linux kernel gets as a part of its initrd, and a multiboot kernel as a module.
+  struct Initrd {
+    ImageFile file;
+    std::string text;            ///< as the operator wrote it: the path and, behind a blank, arguments
+    bool has_arguments = false;  ///< which only a multiboot module may have
+  };
   ImageFile kernel;
-  std::optional<ImageFile> initrd;
+  std::vector<Initrd> initrds;
+  std::string kernel_path;  ///< the first word of a multiboot kernel's command line
 
-  /// `initrd_path` empty: none. Only opens: what the files hold is checked by load().
-  [[nodiscard]] static Result<BootFiles> open(const std::string& kernel_path, const std::string& initrd_path);
+  /// `initrds` are paths, each with arguments behind its first blank unless a file has the whole text as its
+  /// name. Only opens: what the files hold is checked by load().
+  [[nodiscard]] static Result<BootFiles> open(const std::string& kernel_path,
+                                              const std::vector<std::string>& initrds);
 };
 
 }  // namespace tapir::vmm::boot

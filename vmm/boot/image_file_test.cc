@@ -73,20 +73,36 @@ TEST_F(ImageFileTest, ReadBeyondTheLargestOffsetIsAnError) {
 TEST_F(ImageFileTest, BootFilesSurviveRemovalOfTheirPaths) {
   std::ofstream(path("kernel")) << "k";
   std::ofstream(path("initrd")) << "initrd";
-  const auto files = BootFiles::open(path("kernel"), path("initrd"));
+  const auto files = BootFiles::open(path("kernel"), {path("initrd")});
   ASSERT_TRUE(files);
   std::filesystem::remove(path("kernel"));
   std::filesystem::remove(path("initrd"));
   EXPECT_EQ(files->kernel.size().value(), 1U);
-  ASSERT_TRUE(files->initrd);
-  EXPECT_EQ(files->initrd->size().value(), 6U);
+  ASSERT_EQ(files->initrds.size(), 1U);
+  EXPECT_EQ(files->initrds[0].file.size().value(), 6U);
 }
 
 TEST_F(ImageFileTest, BootFilesHaveNoInitrdWithoutAPath) {
   std::ofstream(path("kernel")) << "k";
-  const auto files = BootFiles::open(path("kernel"), "");
+  const auto files = BootFiles::open(path("kernel"), {});
   ASSERT_TRUE(files);
-  EXPECT_FALSE(files->initrd);
+  EXPECT_TRUE(files->initrds.empty());
+}
+
+TEST_F(ImageFileTest, ModuleArgumentsFollowTheFirstBlank) {
+  std::ofstream(path("kernel")) << "k";
+  std::ofstream(path("module")) << "module";
+  std::ofstream(path("with blank")) << "blank";
+  const auto files = BootFiles::open(path("kernel"), {path("module") + " one two", path("with blank")});
+  ASSERT_TRUE(files) << files.error().message();
+  EXPECT_EQ(files->initrds[0].text, path("module") + " one two");
+  EXPECT_TRUE(files->initrds[0].has_arguments);
+  EXPECT_EQ(files->initrds[0].file.label(), "-initrd " + path("module"));
+  EXPECT_FALSE(files->initrds[1].has_arguments);
+  EXPECT_EQ(files->initrds[1].file.size().value(), 5U);
+  EXPECT_EQ(files->kernel_path, path("kernel"));
+  EXPECT_EQ(BootFiles::open(path("kernel"), {path("absent") + " x"}).error().message(),
+            "-initrd " + path("absent") + ": No such file or directory");
 }
 
 }  // namespace

@@ -12,11 +12,12 @@
 namespace tapir::vmm::boot {
 
 /// A kernel that is in guest memory, and what it says about how it wants to be started. Filled by
-/// load_bzimage() and load_elf().
+/// load_bzimage(), load_elf() and load_flat_multiboot().
 struct KernelImage {
   enum class Protocol : std::uint8_t {
-    kLinux64,  ///< long mode, zero page (Documentation/arch/x86/boot.rst, "64-bit BOOT PROTOCOL")
-    kPvh,      ///< 32-bit protected mode, hvm_start_info (xen/include/public/arch-x86/hvm/start_info.h)
+    kLinux64,    ///< long mode, zero page (Documentation/arch/x86/boot.rst, "64-bit BOOT PROTOCOL")
+    kPvh,        ///< 32-bit protected mode, hvm_start_info (xen/include/public/arch-x86/hvm/start_info.h)
+    kMultiboot,  ///< 32-bit protected mode, multiboot_info (Multiboot Specification 0.6.96)
   };
   Protocol protocol = Protocol::kLinux64;
   std::uint64_t entry = 0;

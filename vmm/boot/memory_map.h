@@ -18,6 +18,9 @@ inline constexpr std::uint64_t kStackTop = 0x9000;           ///< one page, grow
 inline constexpr std::uint64_t kPageTablesAddress = 0x9000;  ///< six pages
 inline constexpr std::uint64_t kCommandLineAddress = 0x2'0000;
 inline constexpr std::uint64_t kCommandLineBytes = 0x1'0000;  ///< with its final zero byte
+inline constexpr std::uint64_t kMultibootInfoAddress =
+    0x3'0000;  ///< and the lists and texts that it points to
+inline constexpr std::uint64_t kMultibootInfoBytes = 0x1'0000;
 /// The lowest address that a kernel or an initrd may take.
 inline constexpr std::uint64_t kKernelFloor = 0x10'0000;
 

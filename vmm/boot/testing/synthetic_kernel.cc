@@ -4,6 +4,8 @@
 #include <elf.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -34,6 +36,43 @@ void append_note(Bytes& bytes, std::uint32_t type, const std::string& name, cons
   pad();
   bytes.insert(bytes.end(), description.begin(), description.end());
   pad();
+}
+
+template <typename FileHeader, typename ProgramHeader>
+Bytes build_elf(const ElfBuilder& elf, unsigned char file_class, std::uint16_t machine) {
+  using Offset = decltype(FileHeader::e_phoff);
+  using Word = decltype(ProgramHeader::p_filesz);
+  FileHeader file{};
+  std::memcpy(file.e_ident, ELFMAG, SELFMAG);
+  file.e_ident[EI_CLASS] = file_class;
+  file.e_ident[EI_DATA] = ELFDATA2LSB;
+  file.e_ident[EI_VERSION] = EV_CURRENT;
+  file.e_type = ET_EXEC;
+  file.e_machine = machine;
+  file.e_version = EV_CURRENT;
+  file.e_entry = static_cast<decltype(file.e_entry)>(elf.entry);
+  file.e_phoff = sizeof file;
+  file.e_ehsize = sizeof file;
+  file.e_phentsize = sizeof(ProgramHeader);
+  file.e_phnum = static_cast<std::uint16_t>(elf.segments.size());
+  Bytes bytes;
+  append_object(bytes, file);
+  std::uint64_t offset = sizeof file + elf.segments.size() * sizeof(ProgramHeader);
+  for (const ElfSegment& segment : elf.segments) {
+    ProgramHeader header{};
+    header.p_type = segment.type;
+    header.p_offset = static_cast<Offset>(offset);
+    header.p_paddr = static_cast<Offset>(segment.address);
+    header.p_filesz = static_cast<Word>(segment.content.size());
+    header.p_memsz = static_cast<Word>(std::max<std::uint64_t>(segment.memory_bytes, segment.content.size()));
+    header.p_align = static_cast<Word>(segment.alignment);
+    append_object(bytes, header);
+    offset += segment.content.size();
+  }
+  for (const ElfSegment& segment : elf.segments) {
+    bytes.insert(bytes.end(), segment.content.begin(), segment.content.end());
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -91,37 +130,62 @@ void ElfBuilder::add_pvh_note(std::uint64_t pvh_entry, std::size_t description_b
 }
 
 Bytes ElfBuilder::build() const {
-  Elf64_Ehdr file{};
-  std::memcpy(file.e_ident, ELFMAG, SELFMAG);
-  file.e_ident[EI_CLASS] = ELFCLASS64;
-  file.e_ident[EI_DATA] = ELFDATA2LSB;
-  file.e_ident[EI_VERSION] = EV_CURRENT;
-  file.e_type = ET_EXEC;
-  file.e_machine = EM_X86_64;
-  file.e_version = EV_CURRENT;
-  file.e_entry = entry;
-  file.e_phoff = sizeof file;
-  file.e_ehsize = sizeof file;
-  file.e_phentsize = sizeof(Elf64_Phdr);
-  file.e_phnum = static_cast<Elf64_Half>(segments.size());
+  return build_elf<Elf64_Ehdr, Elf64_Phdr>(*this, ELFCLASS64, EM_X86_64);
+}
+
+Bytes ElfBuilder::build_32() const {
+  return build_elf<Elf32_Ehdr, Elf32_Phdr>(*this, ELFCLASS32, EM_386);
+}
+
+Bytes multiboot_header(std::uint32_t flags, const std::vector<std::uint32_t>& addresses) {
+  constexpr std::uint32_t kMagic = 0x1BAD'B002;
+  const std::uint32_t all_flags = flags | (addresses.empty() ? 0U : 0x1'0000U);
   Bytes bytes;
-  append_object(bytes, file);
-  std::uint64_t offset = sizeof file + segments.size() * sizeof(Elf64_Phdr);
-  for (const ElfSegment& segment : segments) {
-    Elf64_Phdr header{};
-    header.p_type = segment.type;
-    header.p_offset = offset;
-    header.p_paddr = segment.address;
-    header.p_filesz = segment.content.size();
-    header.p_memsz = std::max<std::uint64_t>(segment.memory_bytes, segment.content.size());
-    header.p_align = segment.alignment;
-    append_object(bytes, header);
-    offset += segment.content.size();
-  }
-  for (const ElfSegment& segment : segments) {
-    bytes.insert(bytes.end(), segment.content.begin(), segment.content.end());
+  append_object(bytes, kMagic);
+  append_object(bytes, all_flags);
+  append_object(bytes, 0U - (kMagic + all_flags));
+  for (const std::uint32_t address : addresses) {
+    append_object(bytes, address);
   }
   return bytes;
+}
+
+Bytes multiboot_elf_kernel() {
+  ElfBuilder builder;
+  builder.entry = 0x10'0000;
+  builder.add_load(0x10'0000, 5000, 20000);
+  const Bytes header = multiboot_header(3);
+  std::copy(header.begin(), header.end(), builder.segments[0].content.begin() + 16);
+  return builder.build_32();
+}
+
+Bytes multiboot_flat_kernel() {
+  Bytes bytes = pattern(4096);
+  const Bytes header = multiboot_header(0, {0x20'0040, 0x20'0000, 0x20'1000, 0x20'2000, 0x20'0000});
+  std::copy(header.begin(), header.end(), bytes.begin() + 64);
+  return bytes;
+}
+
+Bytes gzipped(const Bytes& bytes) {
+  z_stream stream{};
+  CHECK(deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, 16 + MAX_WBITS, 9, Z_DEFAULT_STRATEGY) == Z_OK);
+  Bytes packed(::deflateBound(&stream, bytes.size()));
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  CHECK(::deflate(&stream, Z_FINISH) == Z_STREAM_END);
+  packed.resize(stream.total_out);
+  ::deflateEnd(&stream);
+  return packed;
+}
+
+Bytes zstandard(const Bytes& bytes) {
+  Bytes packed(::ZSTD_compressBound(bytes.size()));
+  const std::size_t size = ::ZSTD_compress(packed.data(), packed.size(), bytes.data(), bytes.size(), 1);
+  CHECK(::ZSTD_isError(size) == 0);
+  packed.resize(size);
+  return packed;
 }
 
 void replace_content(int fd, const Bytes& bytes) {

@@ -47,7 +47,23 @@ class ElfBuilder {
   /// A PT_NOTE segment: a foreign note, then XEN_ELFNOTE_PHYS32_ENTRY with a description of 4 or 8 bytes.
   void add_pvh_note(std::uint64_t pvh_entry, std::size_t description_bytes = 8, std::uint64_t alignment = 4);
   Bytes build() const;
+  /// The same as an ELF32 executable for i386.
+  Bytes build_32() const;
 };
+
+/// A multiboot 1 header: with `addresses` (header, load, end of load, end of BSS, entry) bit 16 is set.
+Bytes multiboot_header(std::uint32_t flags, const std::vector<std::uint32_t>& addresses = {});
+
+/// A 32-bit ELF kernel with a multiboot header, loaded to 1 MiB and entered there.
+Bytes multiboot_elf_kernel();
+
+/// A kernel without format but with a multiboot header in its 64th byte: 4096 bytes from 2 MiB on, and as
+/// many of BSS; entered at its first byte.
+Bytes multiboot_flat_kernel();
+
+/// These bytes, compressed.
+Bytes gzipped(const Bytes& bytes);
+Bytes zstandard(const Bytes& bytes);
 
 /// The n-th byte is n modulo 251.
 Bytes pattern(std::size_t bytes);
