@@ -30,9 +30,10 @@ MMIO = {"tapir": "0xe1000000", "qemu": "0xfeb02e00"}  # the first virtio-mmio de
 
 @dataclasses.dataclass
 class Case:
-    guest: str
+    guest: str  # with .elf if it has no suffix
     append: str = ""
     memory: int = 64  # MiB
+    initrd: str = ""  # {0} is the directory of the guests
     device: str = ""
     options: tuple = ()  # more words of the command line
     status: int = 0  # of the VMM
@@ -48,6 +49,11 @@ class Case:
 CASES = {
     "boot": Case("boot", "number=0x12345678 ram=64 last=word"),
     "boot-4g": Case("boot", "number=0x12345678 ram=4096 last=word", memory=4096),
+    "multiboot": Case("multiboot32.elf", "number=0x12345678 ram=64 last=word", initrd="{0}/boot.elf arg=1,{0}/exits.elf"),
+    "multiboot-flat": Case("multiboot.bin", "number=0x12345678 ram=64 last=word",
+                           initrd="{0}/boot.elf arg=1,{0}/exits.elf"),
+    "multiboot-gzip": Case("multiboot.bin.gz", "number=0x12345678 ram=64 last=word",
+                           initrd="{0}/boot.elf arg=1,{0}/exits.elf"),
     "exit-off": Case("exits", "exit=off"),
     "exit-cf9": Case("exits", "exit=cf9"),
     "exit-i8042": Case("exits", "exit=i8042"),
@@ -88,8 +94,11 @@ def command_line(options, case):
                  "-global", "virtio-mmio.force-legacy=false", "-global", "virtio-net-pci.disable-legacy=on"]
     else:
         words = [options.vmm]
-    words += ["-kernel", os.path.join(options.guests, case.guest + ".elf"), "-append", append.strip(),
+    guest = case.guest if "." in case.guest else case.guest + ".elf"
+    words += ["-kernel", os.path.join(options.guests, guest), "-append", append.strip(),
               "-m", str(case.memory), "-smp", str(case.cpus), "-nographic"]
+    if case.initrd:
+        words += ["-initrd", case.initrd.format(options.guests)]
     if not case.reboots:
         words.append("-no-reboot")
     if case.device:

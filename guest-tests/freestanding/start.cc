@@ -18,6 +18,7 @@ pvh_start:
   cld
   movl $stack_top, %esp
   movl %ebx, start_info_address
+  movl %eax, start_magic         # of multiboot only
 
   # One page directory for each of the four GiB, 2 MiB pages: present, writable, large.
   movl $page_directories, %edi
@@ -80,6 +81,9 @@ descriptor_table_register:
   .data
   .globl start_info_address
 start_info_address:
+  .quad 0
+  .globl start_magic
+start_magic:
   .quad 0
 
   .bss

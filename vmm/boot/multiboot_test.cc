@@ -160,6 +160,17 @@ TEST_F(MultibootTest, SaysWhatIsWrongWithElfFilesOfTheOtherWidth) {
   EXPECT_THAT(refusal(builder.build()), HasSubstr("objcopy -O elf32-i386"));
 }
 
+TEST_F(MultibootTest, ComesBeforePvhInA32BitFileAndBehindItIn64) {
+  ElfBuilder builder;
+  builder.entry = kMiB;
+  builder.add_load(kMiB, 5000);
+  const Bytes header = multiboot_header(0);
+  std::copy(header.begin(), header.end(), builder.segments[0].content.begin());
+  builder.add_pvh_note(kMiB + 8);
+  EXPECT_EQ(load(memory_, files_of(builder.build_32()), {})->boot_data, kMultibootInfoAddress);
+  EXPECT_EQ(load(memory_, files_of(builder.build()), {})->boot_data, kStartInfoAddress);
+}
+
 TEST_F(MultibootTest, CommandLineLeavesRoomForThePath) {
   const auto entry = load(memory_, files_of(multiboot_elf_kernel()), {std::string(2040, 'x')});
   ASSERT_FALSE(entry);
