@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "net/bridge_client.h"
+#include "vmm/end_options.h"
 #include "vmm/exit_device_options.h"
 #include "vmm/network_keys.h"
 
@@ -285,6 +286,8 @@ std::vector<std::string> command_line_of(const MachineConfig& machine) {
   if (!machine.reboot) {
     add({"-no-reboot"});
   }
+  const std::vector<std::string> end = end_words(machine.end);
+  words.insert(words.end(), end.begin(), end.end());
   if (machine.log_network) {
     add({"-d", "net"});
   }

@@ -12,6 +12,7 @@ int exit_status(EndReason reason, int number) {
     case EndReason::kPowerOff:
     case EndReason::kReset:
     case EndReason::kQuit:
+    case EndReason::kExpected:
       return static_cast<int>(ExitStatus::kSuccess);
     case EndReason::kPanic:
       return static_cast<int>(ExitStatus::kPanic);
@@ -19,6 +20,11 @@ int exit_status(EndReason reason, int number) {
       return static_cast<int>(ExitStatus::kTripleFault);
     case EndReason::kInternalError:
       return static_cast<int>(ExitStatus::kInternalError);
+    case EndReason::kFailMatched:
+    case EndReason::kExpectMissed:
+      return static_cast<int>(ExitStatus::kNotAsExpected);
+    case EndReason::kTimeLimit:
+      return static_cast<int>(ExitStatus::kTimeLimit);
     case EndReason::kSignal:
       CHECK(number > 0 && number < kSignalBase);
       return kSignalBase + number;

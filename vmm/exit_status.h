@@ -7,11 +7,13 @@ namespace tapir::vmm {
 
 /// tapir's exit statuses, as the manual lists them.
 enum class ExitStatus : int {
-  kSuccess = 0,    ///< the guest powered off, reset under -no-reboot, or the operator ended it by Ctrl-A x
+  kSuccess = 0,    ///< powered off, reset under -no-reboot, -expect matched, or Ctrl-A x
   kCannotRun = 1,  ///< bad option or host set-up; stderr says which
-  kPanic = 4,      ///< pvpanic
+  kPanic = 4,      ///< pvpanic, or the panic line on the console
   kTripleFault = 6,
-  kInternalError = 8,  ///< KVM internal error or an exit that tapir cannot handle
+  kInternalError = 8,   ///< KVM internal error or an exit that tapir cannot handle
+  kNotAsExpected = 10,  ///< -fail matched, or the guest ended before -expect did
+  kTimeLimit = 124,     ///< as timeout(1)
 };
 
 /// Added to the number of the signal that ended the run, as shells do.

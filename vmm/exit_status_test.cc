@@ -14,6 +14,10 @@ TEST(ExitStatusTest, FollowsTheTable) {
   EXPECT_EQ(exit_status(EndReason::kQuit), 0);
   EXPECT_EQ(exit_status(EndReason::kPanic), 4);
   EXPECT_EQ(exit_status(EndReason::kTripleFault), 6);
+  EXPECT_EQ(exit_status(EndReason::kExpected), 0);
+  EXPECT_EQ(exit_status(EndReason::kFailMatched), 10);
+  EXPECT_EQ(exit_status(EndReason::kExpectMissed), 10);
+  EXPECT_EQ(exit_status(EndReason::kTimeLimit), 124);
   EXPECT_EQ(exit_status(EndReason::kInternalError), 8);
   EXPECT_EQ(exit_status(EndReason::kSignal, SIGINT), 130);
   EXPECT_EQ(exit_status(EndReason::kSignal, SIGTERM), 143);

@@ -57,7 +57,8 @@ Result<std::unique_ptr<HostResources>> HostResources::open(const MachineConfig& 
                                                             std::move(rtc_timer),
                                                             {},
                                                             {},
-                                                            std::move(network)});
+                                                            std::move(network),
+                                                            {}});
   TAPIR_TRY(open_serial(config.serial, *host));
   TAPIR_TRY(host->network.start());
   return host;

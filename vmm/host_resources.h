@@ -8,6 +8,7 @@
 #include "net/base/unique_fd.h"
 #include "virtio/guest_memory.h"
 #include "vmm/boot/image_file.h"
+#include "vmm/console_watch.h"
 #include "vmm/host_network.h"
 #include "vmm/kvm.h"
 #include "vmm/machine_config.h"
@@ -30,6 +31,7 @@ struct HostResources {
   std::unique_ptr<SerialFile> serial_file;      ///< of `-serial file:`, else null; to be committed
   std::unique_ptr<SerialOutput> serial_output;  ///< null when the port's output goes nowhere
   HostNetwork network;
+  std::unique_ptr<ConsoleWatch> console;  ///< what the serial port prints to; its owner sets it
 };
 
 }  // namespace tapir::vmm

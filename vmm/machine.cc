@@ -10,6 +10,23 @@
 #include "vmm/platform.h"
 
 namespace tapir::vmm {
+namespace {
+
+/// Whether the guest itself ends the run so, be it by what follows a panic.
+bool is_guests(EndReason reason) {
+  switch (reason) {
+    case EndReason::kPowerOff:
+    case EndReason::kReset:
+    case EndReason::kTripleFault:
+    case EndReason::kInternalError:
+    case EndReason::kTimeLimit:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
 
 Machine::Machine(const MachineConfig& config, HostResources& host, Vm vm, std::unique_ptr<IrqRouting> routing,
                  std::function<void()> on_end)
@@ -49,7 +66,7 @@ Status Machine::add_platform_devices() {
   TAPIR_TRY(ports_.add(platform::kPm1EventPort, AcpiPm::kPorts, *acpi_pm_));
   if (config_.serial.kind != SerialConfig::Kind::kNone) {
     com1_line_ = lines_.add_source(platform::kCom1Gsi);
-    serial_ = std::make_unique<Serial>(*com1_line_, host_.serial_output.get(), host_.serial_input_space);
+    serial_ = std::make_unique<Serial>(*com1_line_, host_.console.get(), host_.serial_input_space);
     TAPIR_TRY(ports_.add(platform::kCom1Port, Serial::kPorts, *serial_));
   }
   TAPIR_TRY_ASSIGN(rtc_line_, GsiInterrupt::create(vm_, platform::kRtcGsi));
@@ -131,9 +148,16 @@ void Machine::stop() {
 
 void Machine::end(EndReason reason, std::string detail, std::uint8_t guest_status) {
   {
+    if (reason == EndReason::kPanic && config_.end.panic == EndConfig::Panic::kNone) {
+      return;
+    }
     const std::lock_guard lock(mutex_);
     if (outcome_) {
       return;  // the first cause wins: what follows a panic or a triple fault is its consequence
+    }
+    if (panicked_ && is_guests(reason)) {
+      reason = EndReason::kPanic;
+      detail.clear();
     }
     outcome_ = Outcome{reason, std::move(detail), guest_status};
   }
@@ -141,6 +165,30 @@ void Machine::end(EndReason reason, std::string detail, std::uint8_t guest_statu
     vcpu->request_stop();
   }
   on_end_();
+}
+
+void Machine::note_panic() {
+  const std::lock_guard lock(mutex_);
+  panicked_ = true;
+}
+
+std::vector<std::string> Machine::describe_vcpus() const {
+  std::vector<std::string> lines;
+  for (const auto& vcpu : vcpus_) {
+    lines.push_back(vcpu->describe_state());
+  }
+  return lines;
+}
+
+void Machine::add_exit_counts(std::map<std::string, std::uint64_t>& counts) const {
+  for (const auto& vcpu : vcpus_) {
+    const auto exits = vcpu->exit_counts();
+    for (std::uint32_t reason = 0; reason < exits.size(); ++reason) {
+      if (exits[reason] != 0) {
+        counts[std::string(exit_name(reason))] += exits[reason];
+      }
+    }
+  }
 }
 
 Machine::Outcome Machine::outcome() const {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,8 +67,15 @@ class Machine final : public MachineControl {
   void stop();
 
   void end(EndReason reason, std::string detail = {}, std::uint8_t guest_status = 0) override;
+  /// The guest has panicked: whatever it does to end the run from now on counts as that, and the power
+  /// button, Ctrl-A x and so on as before. Any thread.
+  void note_panic();
   /// Of a machine that ended.
   Outcome outcome() const;
+  /// Of a machine that was stopped: a line for each vCPU.
+  std::vector<std::string> describe_vcpus() const;
+  /// Likewise: adds the number of exits of all vCPUs, by the name of the reason.
+  void add_exit_counts(std::map<std::string, std::uint64_t>& counts) const;
 
   /// Presses the ACPI power button. Any thread while the machine exists.
   void press_power_button() { acpi_pm_->press_power_button(); }
@@ -112,7 +121,8 @@ class Machine final : public MachineControl {
   PciHost pci_host_;  ///< after the functions that it borrows
   std::vector<std::unique_ptr<Vcpu>> vcpus_;
 
-  mutable std::mutex mutex_;  ///< of outcome_
+  mutable std::mutex mutex_;  ///< of what follows
+  bool panicked_ = false;
   std::optional<Outcome> outcome_;
 };
 

@@ -29,6 +29,26 @@ struct ExitDeviceConfig {
   friend bool operator==(const ExitDeviceConfig&, const ExitDeviceConfig&) = default;
 };
 
+/// How a run ends, beside what the guest does.
+struct EndConfig {
+  enum class Panic : std::uint8_t {
+    kExitFailure,  ///< the run ends with its own status
+    kShutdown,     ///< the run ends with status 0, which is QEMU's default
+    kPause,        ///< the guest stands still until the operator ends it
+    kNone,         ///< the run goes on
+  };
+  Panic panic = Panic::kExitFailure;
+  bool pause_at_shutdown = false;  ///< instead of ending when the guest powers off
+  std::uint32_t time_limit = 0;    ///< seconds; 0: none
+  std::uint32_t time_warning =
+      0;  ///< seconds before the limit at which the power button is pressed; 0: never
+  std::vector<std::string> expect;
+  std::vector<std::string> fail;
+  std::string report_path;  ///< empty: none
+
+  friend bool operator==(const EndConfig&, const EndConfig&) = default;
+};
+
 /// `-cpu host,+feature,-feature`: names as in /proc/cpuinfo.
 struct CpuConfig {
   std::vector<std::string> enable;
@@ -50,6 +70,7 @@ struct MachineConfig {
   CpuConfig cpu;
   SerialConfig serial;
   std::vector<ExitDeviceConfig> exit_devices;
+  EndConfig end;
   bool reboot = true;  ///< false under -no-reboot: a reset ends the run
   std::vector<HubConfig> hubs;
   std::vector<NicConfig> nics;

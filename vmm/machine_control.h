@@ -11,11 +11,15 @@ enum class EndReason : std::uint8_t {
   kPowerOff,       ///< ACPI S5
   kReset,          ///< 0xCF9, ACPI reset register, i8042
   kTripleFault,    ///< KVM_EXIT_SHUTDOWN
-  kPanic,          ///< pvpanic
+  kPanic,          ///< pvpanic, or the panic line on the console
   kInternalError,  ///< KVM_EXIT_INTERNAL_ERROR, FAIL_ENTRY, or an exit that tapir cannot handle
   kGuestStatus,    ///< the guest chose tapir's exit status by an exit device
   kQuit,           ///< the operator: Ctrl-A x
   kSignal,         ///< SIGINT, SIGTERM, SIGHUP
+  kExpected,       ///< the console has matched each -expect
+  kFailMatched,    ///< the console has matched a -fail
+  kExpectMissed,   ///< the guest powered off or reset before the console had matched each -expect
+  kTimeLimit,      ///< -time-limit
 };
 
 /// How devices and vCPU threads tell the machine that the guest is done. The first call wins, except that a

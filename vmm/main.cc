@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
   }
   const auto options = tapir::vmm::parse_options(argc, argv);
   if (!options) {
+    tapir::vmm::report_failure(tapir::vmm::report_path(argc, argv), options.error().front());
     return fail(options.error());
   }
   if (const auto* const request = std::get_if<tapir::vmm::PrintRequest>(&*options)) {

@@ -173,7 +173,8 @@ std::string help_text() {
       "  tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m 256\n"
       "\n"
       "Exit status: 0 powered off, 1 could not run, 4 panic, 6 triple fault,\n"
-      "8 KVM error, 128+N ended by signal N. The whole story: man tapir\n");
+      "8 KVM error, 10 -fail matched or -expect did not, 124 time limit,\n"
+      "128+N ended by signal N. The whole story: man tapir\n");
   return text;
 }
 

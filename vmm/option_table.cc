@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "vmm/end_options.h"
 #include "vmm/exit_device_options.h"
 #include "vmm/json_items.h"
 #include "vmm/machine_options.h"
@@ -31,6 +32,10 @@ void apply_one_serial(OptionState& state, std::string_view argument, Problems& p
 
 void apply_no_reboot(OptionState& state, std::string_view, Problems&) {
   state.machine.reboot = false;
+}
+
+void apply_no_shutdown(OptionState& state, std::string_view, Problems&) {
+  state.machine.end.pause_at_shutdown = true;
 }
 
 void apply_dry_run(OptionState& state, std::string_view, Problems&) {
@@ -110,6 +115,33 @@ constexpr OptionSpec kTable[] = {
      "name of the guest; with one, its default MAC addresses stay the same from run to run",
      "See MAC ADDRESSES below.", "web1", Group::kMachine, apply_machine<apply_name>},
 
+    {"action", "KEY=VALUE[,KEY=VALUE]...",
+     "what to do when the guest resets (reboot=reset|shutdown), powers off (shutdown=poweroff|pause) or "
+     "panics (panic=exit-failure|shutdown|pause|none)",
+     "If not given: reset, poweroff, exit-failure. reboot=shutdown is the same as -no-reboot, and "
+     "shutdown=pause as -no-shutdown; what is given last counts. With panic=shutdown a panic ends the run "
+     "with "
+     "status 0; with none it does not end it, which a kernel needs that starts another one to save its "
+     "memory. Where tapir pauses, the guest stands still and tapir waits for a signal, Ctrl-A x or the time "
+     "limit. The key watchdog of QEMU's is an error.",
+     "panic=pause", Group::kEnd, apply_machine<apply_action>},
+    {"no-shutdown", "", "keep tapir when the guest powers off, until it is ended from outside",
+     "With -no-reboot also when it resets.", "", Group::kEnd, apply_no_shutdown},
+    {"time-limit", "SECONDS[,warn=SECONDS]",
+     "end the run after so long, with status 124; warn= presses the power button so long before",
+     "It counts from the guest's first instruction, through its reboots. A guest that shuts down by the "
+     "power button ends with status 124 all the same.",
+     "600,warn=20", Group::kEnd, apply_machine<apply_time_limit>},
+    {"expect", "REGEX", "end the run with status 0 once a line of the console matches",
+     "May be given more than once: each has to match, in any order. If the guest powers off before, the "
+     "status "
+     "is 10. See WATCHING THE CONSOLE below.",
+     "ready", Group::kEnd, apply_machine<apply_expect>},
+    {"fail", "REGEX", "end the run with status 10 once a line of the console matches",
+     "May be given more than once: one is enough.", "error", Group::kEnd, apply_machine<apply_fail>},
+    {"report", "FILE", "write to this file how the run ended, in JSON", "See THE REPORT below.", "run.json",
+     Group::kEnd, apply_machine<apply_report>},
+
     {"serial", "stdio|none|null|file:PATH",
      "where the serial port COM1 (ttyS0) goes; stdio if not given. On a terminal Ctrl-A x ends the guest",
      "stdio is standard input and output; null takes all and gives nothing; file: writes to a file, which is "
@@ -186,6 +218,8 @@ std::string_view group_title(Group group) {
       return "What to boot";
     case Group::kMachine:
       return "The machine";
+    case Group::kEnd:
+      return "How a run ends";
     case Group::kConsole:
       return "Console";
     case Group::kNetwork:

@@ -23,7 +23,7 @@ struct OptionState {
 /// One option: its only declaration. The help text, the completion of shells, the manual and the table in
 /// README come from these and from the keys of the network's options (network_keys.h).
 struct OptionSpec {
-  enum class Group : std::uint8_t { kBoot, kMachine, kConsole, kNetwork, kCompatibility, kInformation };
+  enum class Group : std::uint8_t { kBoot, kMachine, kEnd, kConsole, kNetwork, kCompatibility, kInformation };
   /// Takes the argument (empty when the option has none). The problems do not name the option: the caller
   /// does.
   using Apply = void (*)(OptionState& state, std::string_view argument, Problems& problems);

@@ -109,6 +109,12 @@ class CommandLine {
           "-kernel is missing; for example tapir -kernel vmlinuz -initrd initrd.img -append console=ttyS0 -m "
           "256 (-help shows more)");
     }
+    const EndConfig& end = state_.machine.end;
+    if (state_.machine.serial.kind == SerialConfig::Kind::kNone &&
+        !(end.expect.empty() && end.fail.empty())) {
+      problems_.add(
+          "-expect and -fail read the serial port, which -serial none takes away; use -serial null");
+    }
     run.machine = std::move(state_.machine);
     run.dry_run = state_.dry_run;
   }
@@ -122,6 +128,17 @@ class CommandLine {
 };
 
 }  // namespace
+
+std::string report_path(int argc, const char* const* argv) {
+  std::string path;
+  for (int i = 1; i + 1 < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "-report" || word == "--report") {
+      path = argv[++i];
+    }
+  }
+  return path;
+}
 
 tl::expected<Options, std::vector<std::string>> parse_options(int argc, const char* const* argv) {
   return CommandLine(std::span(argv, argc > 0 ? static_cast<std::size_t>(argc) : 0)).parse();

@@ -32,4 +32,7 @@ using Options = std::variant<RunOptions, PrintRequest>;
 [[nodiscard]] tl::expected<Options, std::vector<std::string>> parse_options(int argc,
                                                                             const char* const* argv);
 
+/// The file of the line's last -report, also of a line that is wrong; empty if there is none.
+std::string report_path(int argc, const char* const* argv);
+
 }  // namespace tapir::vmm

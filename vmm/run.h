@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+
 #include "net/base/result.h"
 #include "vmm/machine_config.h"
 
@@ -13,5 +15,8 @@ namespace tapir::vmm {
 /// SIGINT, SIGTERM and SIGHUP end the guest at once; SIGPWR presses its power button; SIGTSTP and SIGCONT
 /// give the terminal back and take it again. Error: the guest could not be run, in one sentence.
 [[nodiscard]] Result<int> run_guest(const MachineConfig& config);
+
+/// Writes the report of a run that could not begin; to an empty path nothing.
+void report_failure(const std::string& path, const std::string& sentence);
 
 }  // namespace tapir::vmm

@@ -119,6 +119,7 @@ void Vcpu::loop() {
       buses_.control.end(EndReason::kInternalError, error.message() + "; " + describe_state());
       return;
     }
+    ++exits_[std::min<std::size_t>(run().exit_reason, exits_.size() - 1)];
     if (handle_exit(run(), buses_, state) == AfterExit::kStop) {
       return;
     }

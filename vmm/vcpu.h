@@ -4,6 +4,7 @@
 #include <linux/kvm.h>
 #include <pthread.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -60,6 +61,11 @@ class Vcpu {
   /// Waits until the thread has ended, and with it every bus access of it. Not on the vCPU's own thread.
   void join();
 
+  /// Its registers and the code at RIP on one line. Its own thread, or once it has ended.
+  std::string describe_state() const;
+  /// How often KVM_RUN returned for each reason (KVM_EXIT_…; the last counts all beyond). Once it has ended.
+  std::span<const std::uint64_t> exit_counts() const { return exits_; }
+
   /// Borrowed, for what only the control thread asks of a stopped vCPU.
   int fd() const { return fd_.get(); }
 
@@ -69,7 +75,6 @@ class Vcpu {
   kvm_run& run() const { return *static_cast<kvm_run*>(run_.address()); }
   void run_thread();
   void loop();
-  std::string describe_state() const;
   std::size_t read_code(const kvm_regs& regs, const kvm_sregs& sregs, std::span<std::byte> into) const;
 
   const Vm& vm_;
@@ -77,6 +82,7 @@ class Vcpu {
   UniqueFd fd_;
   Mapping run_;
   const VcpuBuses buses_;
+  std::array<std::uint64_t, 64> exits_{};
   std::atomic<bool> stop_{false};
   std::thread thread_;  ///< control thread only
   std::mutex

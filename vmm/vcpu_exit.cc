@@ -77,25 +77,6 @@ std::string_view suberror_name(std::uint32_t suberror) {
   }
 }
 
-std::string_view exit_name(std::uint32_t reason) {
-  switch (reason) {
-    case KVM_EXIT_UNKNOWN:
-      return "KVM_EXIT_UNKNOWN";
-    case KVM_EXIT_EXCEPTION:
-      return "KVM_EXIT_EXCEPTION";
-    case KVM_EXIT_HYPERCALL:
-      return "KVM_EXIT_HYPERCALL";
-    case KVM_EXIT_DEBUG:
-      return "KVM_EXIT_DEBUG";
-    case KVM_EXIT_HLT:
-      return "KVM_EXIT_HLT";
-    case KVM_EXIT_SYSTEM_EVENT:
-      return "KVM_EXIT_SYSTEM_EVENT";
-    default:
-      return "unnamed";
-  }
-}
-
 std::string hexadecimal(std::span<const std::byte> bytes) {
   std::string text;
   for (const std::byte byte : bytes) {
@@ -125,6 +106,39 @@ AfterExit handle_exit(kvm_run& run, const VcpuBuses& buses, const std::function<
     default:
       buses.control.end(EndReason::kInternalError, describe_exit(run) + "; " + state());
       return AfterExit::kStop;
+  }
+}
+
+std::string_view exit_name(std::uint32_t reason) {
+  switch (reason) {
+    case KVM_EXIT_UNKNOWN:
+      return "KVM_EXIT_UNKNOWN";
+    case KVM_EXIT_EXCEPTION:
+      return "KVM_EXIT_EXCEPTION";
+    case KVM_EXIT_IO:
+      return "KVM_EXIT_IO";
+    case KVM_EXIT_MMIO:
+      return "KVM_EXIT_MMIO";
+    case KVM_EXIT_INTR:
+      return "KVM_EXIT_INTR";
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+      return "KVM_EXIT_IRQ_WINDOW_OPEN";
+    case KVM_EXIT_SHUTDOWN:
+      return "KVM_EXIT_SHUTDOWN";
+    case KVM_EXIT_FAIL_ENTRY:
+      return "KVM_EXIT_FAIL_ENTRY";
+    case KVM_EXIT_INTERNAL_ERROR:
+      return "KVM_EXIT_INTERNAL_ERROR";
+    case KVM_EXIT_HYPERCALL:
+      return "KVM_EXIT_HYPERCALL";
+    case KVM_EXIT_DEBUG:
+      return "KVM_EXIT_DEBUG";
+    case KVM_EXIT_HLT:
+      return "KVM_EXIT_HLT";
+    case KVM_EXIT_SYSTEM_EVENT:
+      return "KVM_EXIT_SYSTEM_EVENT";
+    default:
+      return "unnamed";
   }
 }
 

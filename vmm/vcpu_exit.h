@@ -7,6 +7,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "vmm/bus.h"
 #include "vmm/machine_control.h"
@@ -30,6 +31,9 @@ AfterExit handle_exit(kvm_run& run, const VcpuBuses& buses, const std::function<
 /// "KVM internal error, suberror 1 (instruction not emulated)", "KVM cannot enter the guest, hardware reason
 /// 0x…" or "exit 5 (KVM_EXIT_HLT), which tapir does not handle".
 std::string describe_exit(const kvm_run& run);
+
+/// "KVM_EXIT_IO"; "unnamed" of a reason that tapir's KVM should not have.
+std::string_view exit_name(std::uint32_t reason);
 
 /// The registers and the code at RIP on one line; `code` may be empty.
 std::string describe_registers(const kvm_regs& regs, const kvm_sregs& sregs, std::span<const std::byte> code);

@@ -7,6 +7,36 @@
 namespace guest {
 namespace {
 
+/// Panics as Linux does, as far as others see it, and then resets the machine or does nothing any more.
+void panic() {
+  if (parameter_is("panic", "pvpanic")) {
+    constexpr std::uint16_t kPvpanicPort = 0x505;
+    out8(kPvpanicPort, 1);
+    return;
+  }
+  print("[    1.234567] Kernel panic - not syncing: Attempted to kill init!\n");
+  print("[    1.234568] CPU: 0 PID: 1 Comm: init\n");
+  if (parameter_is("panic", "reset")) {
+    reset_machine(ResetWay::kPort);
+  } else if (parameter_is("panic", "end")) {
+    print("[    1.234569] ---[ end Kernel panic - not syncing: Attempted to kill init! ]---\n");
+  }
+  halt();
+}
+
+/// Never ends.
+void hang() {
+  if (parameter_is("hang", "halt")) {
+    halt();
+  }
+  const bool flood = parameter_is("hang", "flood");
+  for (;;) {
+    if (flood) {
+      print("the same line again and again\n");
+    }
+  }
+}
+
 void leave() {
   if (parameter_is("exit", "cf9")) {
     reset_machine(ResetWay::kPort);
@@ -21,6 +51,16 @@ void leave() {
   } else if (parameter_is("exit", "port32")) {
     out32(static_cast<std::uint16_t>(parameter("port", 0)),
           static_cast<std::uint32_t>(parameter("value", 0)));
+  } else if (parameter_is("exit", "panic")) {
+    panic();
+  } else if (parameter_is("exit", "hang")) {
+    hang();
+  } else if (parameter_is("exit", "prompt")) {
+    print("tapir login: ");
+    halt();
+  } else if (parameter_is("exit", "quote")) {
+    print("log:[    1.0] Kernel panic - not syncing: an old one\n");
+    power_off();
   } else if (parameter_is("exit", "off")) {
     power_off();
   }
