@@ -22,6 +22,8 @@ class ConsolePattern {
 
   /// Error: it is empty, no regular expression, or too large.
   [[nodiscard]] static Result<ConsolePattern> compile(std::string_view text);
+  ConsolePattern(const ConsolePattern&) = delete;
+  ConsolePattern& operator=(const ConsolePattern&) = delete;
   ConsolePattern(ConsolePattern&&) noexcept;
   ConsolePattern& operator=(ConsolePattern&&) noexcept;
   ~ConsolePattern();
