@@ -98,7 +98,7 @@ FrameCalls::Ready FrameEngine::look(const FrameCalls::Interest& interest,
 }
 
 FrameIo::WaitResult FrameEngine::wait(std::optional<Clock::time_point> deadline) {
-  ++counters_.waits;
+  counters_.waits.add(1);
   if (receive_wanted_ && !starved_ && pause_end_) {
     // Whoever waits for frames is told when the pause is over; a new failure starts a new one.
     deadline = std::min(deadline.value_or(*pause_end_), *pause_end_);
@@ -133,7 +133,7 @@ FrameIo::WaitResult FrameEngine::wait(std::optional<Clock::time_point> deadline)
 }
 
 void FrameEngine::log_unexpected(const char* direction, int error) {
-  if (!is_expected_frame_error(error) && !std::exchange(logged_unexpected_, true)) {
+  if (class_of_error(error) == FrameErrorClass::kOther && !std::exchange(logged_unexpected_, true)) {
     log(LogLevel::kWarning,
         fmt::format("{} a frame: {} (said once; counted from now on)", direction,
                     std::strerror(error)));  // NOLINT(concurrency-mt-unsafe): glibc's is safe

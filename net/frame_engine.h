@@ -86,7 +86,7 @@ class FrameEngine final : public FrameIo {
   // Of transmit(): fills calls_, and says what came of them.
   bool plan_call(FrameCall& call, std::size_t slot, const TransmitFrame& frame);
   std::size_t settle(std::span<TransmitFrame> frames, std::span<const FrameCall> calls);
-  void drop(TransmitFrame& frame, int error);
+  void drop(TransmitFrame& frame, int error, FrameErrorClass error_class);
 
   void mark_gone() { gone_ = true; }
   void log_unexpected(const char* direction, int error);
@@ -102,6 +102,7 @@ class FrameEngine final : public FrameIo {
   std::size_t reads_done_ = 0;                              ///< of the last batch
   std::size_t next_read_ = 0;                               ///< the first of these that is not dealt with yet
   std::size_t batch_ = 1;                                   ///< how many reads are tried in the next batch
+  bool holds_ = false;                                      ///< the sink has no space for next_read_
   bool found_nothing_ = false;                              ///< a read of the last batch did
   unsigned in_place_reads_ = 0;                             ///< how many more frames to read in place
   std::optional<Clock::time_point> pause_end_;              ///< no read before this

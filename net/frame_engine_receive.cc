@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <utility>
 
 #include "net/frame_engine.h"
 #include "net/frame_fault.h"
@@ -93,7 +94,7 @@ std::optional<ReceiveEnd> FrameEngine::receive_some(ReceiveSink& sink, Budget& l
 std::optional<ReceiveEnd> FrameEngine::read_in_place(ReceiveSink& sink, const ReceiveSpace& space,
                                                      Budget& left) {
   FrameCall call{pieces_for_any_frame(space)};
-  ++counters_.receive_batches;
+  counters_.receive_batches.add(1);
   static_cast<void>(calls_->read({&call, 1}));
   if (call.result < 0) {
     spend(left, 0);
@@ -111,7 +112,7 @@ std::optional<ReceiveEnd> FrameEngine::read_in_place(ReceiveSink& sink, const Re
 
 void FrameEngine::read_to_slots(unsigned frames) {
   const std::size_t count = std::min<std::size_t>(batch_, frames);
-  ++counters_.receive_batches;
+  counters_.receive_batches.add(1);
   reads_done_ = calls_->read(std::span(reads_).first(count));
   next_read_ = 0;
   // Now and not when the result is dealt with, which may be later than frames that came meanwhile.
@@ -149,11 +150,14 @@ std::optional<ReceiveEnd> FrameEngine::deliver(ReceiveSink& sink, Budget& left) 
     } else {
       const ReceiveSpace space = sink.acquire(size);
       if (space.bytes < size && space.may_grow) {
+        counters_.held_frames.add(std::exchange(holds_, true) ? 0 : 1);
         return ReceiveEnd::kStarved;
       }
+      holds_ = false;
       spend(left, size);
       if (space.bytes < size) {
-        ++counters_.receive_dropped;
+        counters_.receive_dropped.add(1);
+        counters_.receive_too_long.add(1);
       } else {
         scatter(arena_.receive_slot(next_read_).first(size), space.iov);
         sink.commit(size);
@@ -169,13 +173,17 @@ std::optional<ReceiveEnd> FrameEngine::deliver(ReceiveSink& sink, Budget& left) 
 }
 
 std::optional<ReceiveEnd> FrameEngine::receive_failed(int error) {
+  if (error != EAGAIN) {
+    count_error(counters_.read_errors, class_of_error(error));
+  }
   switch (classify_receive_error(error)) {
     case ReceiveFault::kRetry:
       return std::nullopt;  // costs one of the budget, so it ends
     case ReceiveFault::kWait:
       return ReceiveEnd::kDrained;
     case ReceiveFault::kDropAndPause:
-      ++counters_.receive_dropped;
+      counters_.receive_dropped.add(1);
+      counters_.receive_unread.add(1);
       [[fallthrough]];
     case ReceiveFault::kPause:
       log_unexpected("cannot receive", error);
@@ -197,27 +205,29 @@ bool FrameEngine::is_whole_frame(std::size_t bytes, std::size_t space) {
   }
   // A read says nothing when it cut a frame, so one that fills its space counts as cut.
   if (bytes < shortest || bytes == space) {
-    ++counters_.receive_dropped;
+    counters_.receive_dropped.add(1);
+    (bytes < shortest ? counters_.receive_short : counters_.receive_too_long).add(1);
     return false;
   }
   return true;
 }
 
 void FrameEngine::note_received(std::size_t bytes) {
-  ++counters_.received_frames;
-  counters_.received_bytes += bytes;
+  counters_.received_frames.add(1);
+  counters_.received_bytes.add(bytes);
   const bool was_in_place = in_place_reads_ > 0;
   if (bytes >= kLargeFrameBytes) {
     in_place_reads_ = kInPlaceReads;
   } else if (in_place_reads_ > 0) {
     --in_place_reads_;
   }
-  counters_.mode_switches += was_in_place != (in_place_reads_ > 0) ? 1 : 0;
+  counters_.mode_switches.add(was_in_place != (in_place_reads_ > 0) ? 1 : 0);
 }
 
 void FrameEngine::discard_received() {
   reads_done_ = 0;
   next_read_ = 0;
+  holds_ = false;
   batch_ = 1;
   in_place_reads_ = 0;
   starved_ = false;

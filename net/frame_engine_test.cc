@@ -32,6 +32,10 @@ using net::testing::RecordingSink;
 using net::testing::transmit_frames;
 using ::testing::ElementsAre;
 
+std::uint64_t count_of(const FrameErrorCounters& counters, FrameErrorClass error_class) {
+  return counters[static_cast<std::size_t>(error_class)].get();
+}
+
 /// An engine's calls, of which the next ones answer what the test says: a count of bytes, or a negated errno.
 /// Afterwards, the kernel answers.
 class AnsweringCalls final : public FrameCalls {
@@ -122,8 +126,15 @@ TEST_P(FrameEngineTest, AnErrorCostsOneFrameAndNotTheDevice) {
     EXPECT_THAT(send_with({-error}, 2), ElementsAre(error, 0)) << error;
     EXPECT_EQ(link_->receive(), frame_);
   }
-  EXPECT_EQ(io_->counters().transmit_dropped, 7U);
-  EXPECT_EQ(io_->counters().sent_frames, 7U);
+  EXPECT_EQ(io_->counters().transmit_dropped.get(), 7U);
+  const FrameErrorCounters& errors = io_->counters().write_errors;
+  EXPECT_EQ(count_of(errors, FrameErrorClass::kInvalid), 1U);
+  EXPECT_EQ(count_of(errors, FrameErrorClass::kLinkDown), 1U);
+  EXPECT_EQ(count_of(errors, FrameErrorClass::kFault), 1U);
+  EXPECT_EQ(count_of(errors, FrameErrorClass::kNoMemory), 2U);
+  EXPECT_EQ(count_of(errors, FrameErrorClass::kTooLong), 1U);
+  EXPECT_EQ(count_of(errors, FrameErrorClass::kOther), 1U);
+  EXPECT_EQ(io_->counters().sent_frames.get(), 7U);
 }
 
 TEST_P(FrameEngineTest, AnInterruptedWriteIsRepeated) {
@@ -134,13 +145,14 @@ TEST_P(FrameEngineTest, AnInterruptedWriteIsRepeated) {
 TEST_P(FrameEngineTest, APartlyWrittenFrameIsDropped) {
   EXPECT_THAT(send_with({50, 0}, 3), ElementsAre(EIO, EIO, 0));
   EXPECT_EQ(link_->receive(), frame_);
+  EXPECT_EQ(count_of(io_->counters().write_errors, FrameErrorClass::kPartial), 2U);
 }
 
 TEST_P(FrameEngineTest, AFullBackendKeepsTheFrame) {
   EXPECT_THAT(send_with({100, -EAGAIN}, 3), ElementsAre(0));
   EXPECT_TRUE(io_->wait(std::nullopt).transmit);
   EXPECT_FALSE(io_->wait(FrameIo::Clock::now()).transmit);
-  EXPECT_EQ(io_->counters().transmit_dropped, 0U);
+  EXPECT_EQ(io_->counters().transmit_dropped.get(), 0U);
 }
 
 TEST_P(FrameEngineTest, ADeletedTapDropsThisAndAllLaterFrames) {
@@ -154,13 +166,16 @@ TEST_P(FrameEngineTest, AReadErrorPausesInsteadOfSpinning) {
   for (const int error : {EIO, ENOBUFS, ENOMEM, EINVAL, EFAULT, EPERM}) {
     EXPECT_EQ(receive_with({-error}), ReceiveEnd::kDrained) << error;
     // The backend is readable all the while; the end of the pause is what wakes.
-    const auto before = io_->counters().waits;
+    const auto before = io_->counters().waits.get();
     EXPECT_FALSE(io_->wait(FrameIo::Clock::now()).receive) << error;
     EXPECT_TRUE(io_->wait(std::nullopt).receive) << error;
-    EXPECT_EQ(io_->counters().waits, before + 2);
+    EXPECT_EQ(io_->counters().waits.get(), before + 2);
   }
   // Of these, the two after which a frame is lost.
-  EXPECT_EQ(io_->counters().receive_dropped, 2U);
+  EXPECT_EQ(io_->counters().receive_dropped.get(), 2U);
+  EXPECT_EQ(io_->counters().receive_unread.get(), 2U);
+  EXPECT_EQ(count_of(io_->counters().read_errors, FrameErrorClass::kLinkDown), 1U);
+  EXPECT_EQ(count_of(io_->counters().read_errors, FrameErrorClass::kBusy), 0U);
   EXPECT_EQ(receive_with({}), ReceiveEnd::kDrained);
   EXPECT_THAT(sink_.received, ElementsAre(frame_));
 }
@@ -180,18 +195,20 @@ TEST_P(FrameEngineTest, AnInterruptedReadIsRepeated) {
 TEST_P(FrameEngineTest, AFrameShorterThanItsHeadersIsDropped) {
   EXPECT_EQ(receive_with({1, 11, 12, 25, 0, -EAGAIN}), ReceiveEnd::kDrained);
   EXPECT_TRUE(sink_.received.empty());
-  EXPECT_EQ(io_->counters().receive_dropped, 5U);
+  EXPECT_EQ(io_->counters().receive_dropped.get(), 5U);
+  EXPECT_EQ(io_->counters().receive_short.get(), 5U);
   EXPECT_EQ(receive_with({26, -EAGAIN}), ReceiveEnd::kDrained);
   EXPECT_EQ(sink_.received.size(), 1U);
 }
 
 TEST_P(FrameEngineTest, AFrameThatFillsAllSpaceMayBeCutAndIsDropped) {
   EXPECT_EQ(receive_with({static_cast<ssize_t>(kMaxReceiveBytes + 1), -EAGAIN}), ReceiveEnd::kDrained);
-  EXPECT_EQ(io_->counters().receive_dropped, 1U);
+  EXPECT_EQ(io_->counters().receive_dropped.get(), 1U);
   // In place the space is what the pieces have, here 43 of 1536 bytes.
   constexpr ssize_t kPieces = ssize_t{43} * 1536;
   EXPECT_EQ(receive_with({5000, kPieces, kPieces - 1, -EAGAIN}), ReceiveEnd::kDrained);
-  EXPECT_EQ(io_->counters().receive_dropped, 2U);
+  EXPECT_EQ(io_->counters().receive_dropped.get(), 2U);
+  EXPECT_EQ(io_->counters().receive_too_long.get(), 2U);
   EXPECT_EQ(sink_.received.size(), 2U);
 }
 
@@ -231,6 +248,8 @@ TEST_P(FrameEngineTest, TellsOfFramesThatCameWhileOneWasHeld) {
   ASSERT_TRUE(link_->send(frames[0]) && link_->send(frames[1]));
   RecordingSink sink(1500, 1);
   EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kStarved);
+  EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kStarved);
+  EXPECT_EQ(io_->counters().held_frames.get(), 1U);
   io_->want_receive(false);
   ASSERT_TRUE(link_->send(frames[2]));
   EXPECT_FALSE(io_->wait(FrameIo::Clock::now()).receive);
@@ -261,8 +280,8 @@ TEST(FrameFault, EveryErrnoHasItsAction) {
     EXPECT_EQ(classify_receive_error(error), ReceiveFault::kPause) << error;
     EXPECT_EQ(classify_transmit_error(error), TransmitFault::kDrop) << error;
   }
-  EXPECT_TRUE(is_expected_frame_error(EIO));
-  EXPECT_FALSE(is_expected_frame_error(E2BIG));
+  EXPECT_EQ(class_of_error(EIO), FrameErrorClass::kLinkDown);
+  EXPECT_EQ(class_of_error(E2BIG), FrameErrorClass::kOther);
 }
 
 }  // namespace

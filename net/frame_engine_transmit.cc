@@ -32,11 +32,12 @@ std::size_t FrameEngine::transmit(std::span<TransmitFrame> frames) {
       ++planned;
     }
     if (planned == 0) {
-      drop(batch[0], gone_ ? EBADFD : EINVAL);
+      const int error = gone_ ? EBADFD : EINVAL;
+      drop(batch[0], error, class_of_error(error));
       ++taken;
       continue;
     }
-    ++counters_.transmit_batches;
+    counters_.transmit_batches.add(1);
     const std::size_t done = calls_->write(std::span(writes_).first(planned));
     const std::size_t settled = settle(batch, std::span(writes_).first(done));
     taken += settled;
@@ -46,6 +47,7 @@ std::size_t FrameEngine::transmit(std::span<TransmitFrame> frames) {
     }
   }
   transmit_full_ = taken < frames.size();
+  counters_.transmit_full.add(transmit_full_ ? 1 : 0);
   return taken;
 }
 
@@ -74,8 +76,8 @@ std::size_t FrameEngine::settle(std::span<TransmitFrame> frames, std::span<const
     const ssize_t written = calls[i].result;
     if (written == static_cast<ssize_t>(frame.bytes)) {
       frame.error = 0;
-      ++counters_.sent_frames;
-      counters_.sent_bytes += frame.bytes;
+      counters_.sent_frames.add(1);
+      counters_.sent_bytes.add(frame.bytes);
       continue;
     }
     // A frame of which a part was taken is lost, and its rest is no frame.
@@ -94,14 +96,15 @@ std::size_t FrameEngine::settle(std::span<TransmitFrame> frames, std::span<const
         log_unexpected("cannot send", error);
         break;
     }
-    drop(frame, error);
+    drop(frame, error, written < 0 ? class_of_error(error) : FrameErrorClass::kPartial);
   }
   return calls.size();
 }
 
-void FrameEngine::drop(TransmitFrame& frame, int error) {
+void FrameEngine::drop(TransmitFrame& frame, int error, FrameErrorClass error_class) {
   frame.error = error;
-  ++counters_.transmit_dropped;
+  count_error(counters_.write_errors, error_class);
+  counters_.transmit_dropped.add(1);
 }
 
 }  // namespace tapir::net

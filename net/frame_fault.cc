@@ -56,19 +56,24 @@ bool is_deleted_interface(int error) {
   return error == EBADFD || error == ENOLINK;
 }
 
-bool is_expected_frame_error(int error) {
+FrameErrorClass class_of_error(int error) {
   switch (error) {
     case EAGAIN:
     case EINTR:
+      return FrameErrorClass::kBusy;
     case EINVAL:
+      return FrameErrorClass::kInvalid;
     case EFAULT:
+      return FrameErrorClass::kFault;
     case EIO:
+      return FrameErrorClass::kLinkDown;
     case ENOBUFS:
     case ENOMEM:
+      return FrameErrorClass::kNoMemory;
     case EMSGSIZE:  // a socket's word for a frame that is too long
-      return true;
+      return FrameErrorClass::kTooLong;
     default:
-      return is_gone(error);
+      return is_gone(error) ? FrameErrorClass::kGone : FrameErrorClass::kOther;
   }
 }
 

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "net/frame_counters.h"
+
 namespace tapir::net {
 
 /// What to do when a read or write of a frame fails: the one table of all engines. A failure is the loss of a
@@ -29,10 +31,10 @@ enum class TransmitFault : std::uint8_t {
 ReceiveFault classify_receive_error(int error);
 TransmitFault classify_transmit_error(int error);
 
+/// Under which class it is counted; kOther for an errno that the table does not name.
+FrameErrorClass class_of_error(int error);
+
 /// Whether a request to a tap (EBADFD) or macvtap (ENOLINK) failed because its interface was deleted.
 bool is_deleted_interface(int error);
-
-/// Whether the table names this errno; others are worth a line in the log.
-bool is_expected_frame_error(int error);
 
 }  // namespace tapir::net

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "net/base/result.h"
+#include "net/frame_counters.h"
 
 namespace tapir::net {
 
@@ -63,22 +64,6 @@ enum class ReceiveEnd : std::uint8_t {
   kGone,  ///< the backend is gone for good (its interface was deleted)
 };
 
-/// Counters of one engine, kept by the I/O thread.
-struct FrameIoCounters {
-  std::uint64_t received_frames = 0;
-  std::uint64_t received_bytes = 0;
-  std::uint64_t receive_dropped = 0;  ///< larger than the sink can ever take, or unreadable
-  std::uint64_t sent_frames = 0;
-  std::uint64_t sent_bytes = 0;
-  std::uint64_t transmit_dropped = 0;  ///< refused by the backend with an errno
-  std::uint64_t receive_batches = 0;   ///< reads that the engine made at once, alone or many
-  std::uint64_t transmit_batches = 0;  ///< the same of writes
-  std::uint64_t mode_switches = 0;     ///< between reading into slots and reading in place
-  std::uint64_t syscalls = 0;
-  std::uint64_t ring_calls = 0;  ///< reads and writes that io_uring did; not among `syscalls`
-  std::uint64_t waits = 0;
-};
-
 /// What the backend can do, found once when it was opened.
 struct FrameIoFeatures {
   bool vnet_header = false;  ///< frames carry a struct virtio_net_hdr_v1 (12 bytes, little-endian)
@@ -93,7 +78,7 @@ struct FrameIoFeatures {
 ///
 /// Threads: construct, features(), set_offloads() and watch() before start() on any one thread; everything
 /// else on the I/O thread, which calls start() first. set_offloads() may also be called from the I/O thread
-/// later.
+/// later, and counters() from any.
 ///
 ///     io->start();
 ///     for (;;) {
@@ -150,6 +135,7 @@ class FrameIo {
   /// Forgets a held frame and whatever the backend has queued, for a driver that starts anew.
   virtual void discard_received() = 0;
 
+  /// As long as the engine lives; any thread.
   virtual const FrameIoCounters& counters() const = 0;
 };
 

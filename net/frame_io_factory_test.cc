@@ -88,7 +88,7 @@ TEST(FrameIoFactory, TakesPlainSystemCallsWhereIoUringIsForbiddenOrMissing) {
       const auto link = net::testing::make_socket_link().value();
       const auto io = make_frame_io(link->take_port(), EngineChoice::kAuto).value();
       expect_works(*io, *link);
-      EXPECT_EQ(io->counters().ring_calls, 0U);
+      EXPECT_EQ(io->counters().ring_calls.get(), 0U);
     });
   }
 }
@@ -122,7 +122,7 @@ TEST(FrameIoFactory, WorksWithLittleLockedMemory) {
     const auto io = make_frame_io(link->take_port(), EngineChoice::kUring);
     ASSERT_TRUE(io) << io.error().message();
     expect_works(**io, *link);
-    EXPECT_GT((*io)->counters().ring_calls, 0U);
+    EXPECT_GT((*io)->counters().ring_calls.get(), 0U);
   });
   EXPECT_EQ(::setrlimit(RLIMIT_MEMLOCK, &before), 0);
 }

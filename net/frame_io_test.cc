@@ -103,8 +103,8 @@ TEST_P(FrameIoTest, SendsFramesInOrder) {
   for (const Frame& frame : frames) {
     EXPECT_EQ(link_->receive(), frame);
   }
-  EXPECT_EQ(io_->counters().sent_frames, 50U);
-  EXPECT_EQ(io_->counters().sent_bytes, 50 * 26 + 37 * (49 * 50 / 2));
+  EXPECT_EQ(io_->counters().sent_frames.get(), 50U);
+  EXPECT_EQ(io_->counters().sent_bytes.get(), 50 * 26 + 37 * (49 * 50 / 2));
 }
 
 TEST_P(FrameIoTest, SendsAFrameOfManyPieces) {
@@ -127,7 +127,7 @@ TEST_P(FrameIoTest, DropsAFrameOfTooManyPiecesAndGoesOn) {
   EXPECT_THAT(transmit_frames(*io_, frames, 1), ElementsAre(0, Ne(0), 0));
   EXPECT_EQ(link_->receive(), frames[0]);
   EXPECT_EQ(link_->receive(), frames[2]);
-  EXPECT_EQ(io_->counters().transmit_dropped, 1U);
+  EXPECT_EQ(io_->counters().transmit_dropped.get(), 1U);
 }
 
 TEST_P(FrameIoTest, DropsAnEmptyFrame) {
@@ -153,7 +153,7 @@ TEST_P(FrameIoTest, StopsShortWhenFullAndGoesOnInOrder) {
       sent += transmit_frames(*io_, std::span(frames).subspan(sent)).size();
     }
   }
-  EXPECT_EQ(io_->counters().sent_frames, frames.size());
+  EXPECT_EQ(io_->counters().sent_frames.get(), frames.size());
   // Told once for each time that it stopped short.
   EXPECT_FALSE(poll().transmit);
 }
@@ -168,7 +168,7 @@ TEST_P(FrameIoTest, ReceivesFramesInOrderInto1536BytePieces) {
   RecordingSink sink(1536, 60);
   EXPECT_EQ(io_->receive(sink, {1000, SIZE_MAX}), ReceiveEnd::kDrained);
   EXPECT_EQ(sink.received, frames);
-  EXPECT_EQ(io_->counters().received_frames, frames.size());
+  EXPECT_EQ(io_->counters().received_frames.get(), frames.size());
 }
 
 TEST_P(FrameIoTest, ReceivesTheLargestFrameWhole) {
@@ -205,7 +205,7 @@ TEST_P(FrameIoTest, HoldsAFrameUntilThereIsSpaceForAllOfIt) {
   sink.resize(6);
   EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
   EXPECT_EQ(sink.received, frames);
-  EXPECT_EQ(io_->counters().receive_dropped, 0U);
+  EXPECT_EQ(io_->counters().receive_dropped.get(), 0U);
 }
 
 TEST_P(FrameIoTest, HoldsAWholeBatchInOrder) {
@@ -219,7 +219,7 @@ TEST_P(FrameIoTest, HoldsAWholeBatchInOrder) {
   sink.resize(6);
   EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
   EXPECT_EQ(sink.received, frames);
-  EXPECT_EQ(io_->counters().receive_dropped, 0U);
+  EXPECT_EQ(io_->counters().receive_dropped.get(), 0U);
 }
 
 TEST_P(FrameIoTest, LosesNothingWhileThereIsNoSpaceAtAll) {
@@ -236,7 +236,7 @@ TEST_P(FrameIoTest, DropsAFrameThatCanNeverFitAndCountsIt) {
   RecordingSink sink(1526, 1, false);
   EXPECT_EQ(io_->receive(sink, {}), ReceiveEnd::kDrained);
   EXPECT_THAT(sink.received, ElementsAre(frames[0], frames[3]));
-  EXPECT_EQ(io_->counters().receive_dropped, 2U);
+  EXPECT_EQ(io_->counters().receive_dropped.get(), 2U);
 }
 
 TEST_P(FrameIoTest, EndsWithTheBudgetOfFrames) {
@@ -370,7 +370,7 @@ TEST_P(FrameIoTest, DropsAllFramesWhenTheBackendIsGone) {
   link_->remove();
   const std::array<Frame, 2> frames{make_frame(100, 1), make_frame(100, 2)};
   EXPECT_THAT(transmit_frames(*io_, frames), ElementsAre(Ne(0), Ne(0)));
-  EXPECT_EQ(io_->counters().transmit_dropped, 2U);
+  EXPECT_EQ(io_->counters().transmit_dropped.get(), 2U);
   EXPECT_TRUE(io_->wait(std::nullopt).receive);
 }
 

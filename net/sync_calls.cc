@@ -40,7 +40,7 @@ std::size_t each(int fd, std::span<FrameCall> calls, FrameIoCounters& counters, 
       break;
     }
   }
-  counters.syscalls += done;
+  counters.syscalls.add(done);
   return done;
 }
 
@@ -62,7 +62,7 @@ std::size_t write_each(int fd, std::span<FrameCall> calls, FrameIoCounters& coun
 
 bool has_hung_up(int fd, FrameIoCounters& counters) {
   pollfd entry{fd, 0, 0};
-  ++counters.syscalls;
+  counters.syscalls.add(1);
   return ::poll(&entry, 1, 0) > 0;
 }
 
@@ -107,7 +107,7 @@ FrameCalls::Ready SyncCalls::wait(const Interest& interest, std::optional<Clock:
   if (deadline) {
     timeout = time_left(*deadline);
   }
-  ++environment_->counters.syscalls;
+  environment_->counters.syscalls.add(1);
   const int count = ::ppoll(poll_set_.data(), poll_count_, deadline ? &timeout : nullptr, nullptr);
   if (count <= 0) {
     // EINTR or ENOMEM: a spurious wake-up, and the caller comes again.
@@ -132,7 +132,7 @@ void SyncCalls::collect_watched(Ready& ready) {
     // Closed before unwatch(): it would be ready for ever.
     CHECK((entry.revents & POLLNVAL) == 0);
     std::uint64_t count = 0;
-    ++environment_->counters.syscalls;
+    environment_->counters.syscalls.add(1);
     if (::read(entry.fd, &count, sizeof count) == sizeof count) {
       ready.watched |= std::uint64_t{1} << (i - 1);
     }

@@ -161,7 +161,7 @@ TEST_P(TapFrameIoTest, DropsFramesWhileTheLinkIsDownAndComesBackByItself) {
     EXPECT_EQ(io_->receive(sink_, {}), ReceiveEnd::kDrained);
     EXPECT_THAT(sink_.received, ElementsAre(frames[0]));
   }
-  EXPECT_EQ(io_->counters().transmit_dropped, 6U);
+  EXPECT_EQ(io_->counters().transmit_dropped.get(), 6U);
 }
 
 TEST_P(TapFrameIoTest, DropsWhatTheKernelRefusesAndGoesOn) {
@@ -190,10 +190,10 @@ TEST_P(TapFrameIoTest, SendsABatchInOrder) {
       EXPECT_EQ(host_->receive(), frames[i]) << i;
     }
   }
-  EXPECT_EQ(io_->counters().sent_frames, 199U);
+  EXPECT_EQ(io_->counters().sent_frames.get(), 199U);
   if (GetParam().choice == EngineChoice::kUring) {
-    EXPECT_EQ(io_->counters().ring_calls, 192U);  // three times 64; the last eight do not pay
-    EXPECT_LT(io_->counters().syscalls, 20U);
+    EXPECT_EQ(io_->counters().ring_calls.get(), 192U);  // three times 64; the last eight do not pay
+    EXPECT_LT(io_->counters().syscalls.get(), 20U);
   }
 }
 
@@ -287,7 +287,7 @@ TEST_P(TapFrameIoTest, KeepsTheOrderWhileFramesStreamIn) {
   EXPECT_EQ(net::testing::count_uring_workers(), 0U);
   sender.join();
   EXPECT_GT(received, 0U);
-  EXPECT_EQ(io_->counters().received_frames, received);
+  EXPECT_EQ(io_->counters().received_frames.get(), received);
 }
 
 TEST_P(TapFrameIoTest, ADeletedTapWakesASleepingThread) {

@@ -138,7 +138,7 @@ FrameCalls::Ready UringCalls::wait(const Interest& interest, std::optional<Clock
     deadline = Clock::time_point{};
   }
   do {
-    ++environment_->counters.syscalls;
+    environment_->counters.syscalls.add(1);
     ring_.submit_and_wait_until(deadline);
     take_completions({});
     ask_if_gone(interest);
@@ -187,7 +187,7 @@ void UringCalls::take_watched(std::uint32_t number, const io_uring_cqe& completi
     return;
   }
   std::uint64_t count = 0;
-  ++environment_->counters.syscalls;
+  environment_->counters.syscalls.add(1);
   if (::read(watched_[bit].fd, &count, sizeof count) == sizeof count) {
     ready_.watched |= std::uint64_t{1} << bit;
   }
@@ -234,10 +234,10 @@ void UringCalls::run_batch(std::span<FrameCall> calls, std::uint8_t fixed_opcode
     prepare(entry, calls[i], fixed_opcode);
     entry.user_data = user_data(Kind::kFrame, static_cast<std::uint32_t>(i));
   }
-  environment_->counters.ring_calls += calls.size();
+  environment_->counters.ring_calls.add(calls.size());
   frames_due_ = calls.size();
   while (frames_due_ > 0) {
-    ++environment_->counters.syscalls;
+    environment_->counters.syscalls.add(1);
     ring_.submit_and_wait(static_cast<unsigned>(frames_due_));
     take_completions(calls);
   }

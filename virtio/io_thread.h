@@ -54,6 +54,8 @@ class IoThread {
 
   /// What the host end can do; never changes.
   const net::FrameIoFeatures& features() const { return features_; }
+  /// Of the host end since it was made, which is before the first client. Any thread, any time.
+  const net::FrameIoCounters& counters() const { return io_->counters(); }
 
   /// The thread calls client.start(), whose error is returned, and then its turns. `client` is borrowed.
   [[nodiscard]] Status attach(IoClient& client);

@@ -61,7 +61,7 @@ class NetDevice final : public Device {
 
   /// The queue pairs there are, used or not.
   std::size_t pairs() const { return counters_.size(); }
-  /// Of a pair, since the device was made. Any thread, any time.
+  /// Of a pair, since the device was made, resets included. Any thread, any time.
   const NetQueuePair::Counters& counters(std::size_t pair = 0) const { return counters_[pair]; }
   bool link_up() const { return configuration_.link_up(); }
   /// Asks the driver to tell the network where it is (virtio 1.3, 5.1.6.5.4 Gratuitous Packet Sending), if it

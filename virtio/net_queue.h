@@ -1,27 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <utility>
 
+#include "net/base/counter.h"
 #include "virtio/device.h"
 #include "virtio/split_queue.h"
 
 namespace tapir::virtio {
-
-/// A number that one thread counts and any thread reads.
-class Counter {
- public:
-  void add(std::uint64_t amount) {
-    // One writer: a plain load and store, no locked instruction on the data path.
-    value_.store(value_.load(std::memory_order_relaxed) + amount, std::memory_order_relaxed);
-  }
-  std::uint64_t get() const { return value_.load(std::memory_order_relaxed); }
-
- private:
-  std::atomic<std::uint64_t> value_{0};
-};
 
 /// What happened on one virtqueue of a network device since it was made, resets included. Counted by the I/O
 /// thread.
@@ -29,9 +16,13 @@ struct NetQueueCounters {
   Counter frames;         ///< that the other side got
   Counter bytes;          ///< of those, without the vnet header
   Counter dropped;        ///< frames that the driver may not send or receive so, or that the backend refused
+  Counter bad_length;     ///< of those: shorter than Ethernet's header, or longer than the MTU or any frame
+  Counter bad_header;     ///< of those: their vnet header is wrong or needs a feature that was not accepted
   Counter filtered;       ///< received frames that the driver's filter keeps out
   Counter bad_chains;     ///< chains that broke a rule or are too small, given back with length 0
-  Counter notifications;  ///< interrupts asked for
+  Counter starved;        ///< how often frames had to wait for the driver's buffers
+  Counter kicks;          ///< wake-ups by the driver
+  Counter notifications;  ///< interrupts sent
 };
 
 /// A virtqueue of a network device with its way to the driver. I/O thread only.

@@ -64,6 +64,13 @@ void NetQueuePair::unwatch_all(net::FrameIo& io) {
   }
 }
 
+bool NetQueuePair::take_kick(const Direction& direction, const net::FrameIo::WaitResult& ready,
+                             NetQueueCounters& counters) {
+  const bool kicked = direction.kick_bit && (ready.watched >> *direction.kick_bit & 1U) != 0;
+  counters.kicks.add(kicked ? 1 : 0);
+  return kicked;
+}
+
 Status NetQueuePair::start(net::FrameIo& io) {
   if (environment_.host.vnet_header) {
     TAPIR_TRY(io.set_offloads(net::tun_offloads_for(features_)));
@@ -84,9 +91,12 @@ bool NetQueuePair::turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready)
   if (halted_) {
     return false;
   }
-  control_.due = commands_ && (control_.due || control_.kicked(ready));
-  transmit_.due = transmitter_ && (transmit_.due || ready.transmit || transmit_.kicked(ready));
-  receive_.due = receiver_ && receiving_ && (receive_.due || ready.receive || receive_.kicked(ready));
+  const bool commanded = take_kick(control_, ready, environment_.counters.control);
+  const bool sent = take_kick(transmit_, ready, environment_.counters.transmit);
+  const bool refilled = take_kick(receive_, ready, environment_.counters.receive);
+  control_.due = commands_ && (control_.due || commanded);
+  transmit_.due = transmitter_ && (transmit_.due || ready.transmit || sent);
+  receive_.due = receiver_ && receiving_ && (receive_.due || ready.receive || refilled);
   if (control_.due) {
     control(io);
   }

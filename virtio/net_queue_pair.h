@@ -71,14 +71,14 @@ class NetQueuePair final : public IoClient {
     int kick_fd = -1;
     std::optional<unsigned> kick_bit;
     bool due = true;
-    bool kicked(const net::FrameIo::WaitResult& ready) const {
-      return kick_bit && (ready.watched >> *kick_bit & 1U) != 0;
-    }
   };
 
   static Status watch(net::FrameIo& io, Direction& direction);
   static void unwatch(net::FrameIo& io, Direction& direction);
   void unwatch_all(net::FrameIo& io);
+  /// Whether the driver kicked; counts it.
+  static bool take_kick(const Direction& direction, const net::FrameIo::WaitResult& ready,
+                        NetQueueCounters& counters);
   void receive(net::FrameIo& io);
   void receive_what_is_there(net::FrameIo& io);
   void detach(net::FrameIo& io);

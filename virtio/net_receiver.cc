@@ -56,7 +56,11 @@ TurnEnd NetReceiver::run(net::FrameIo& io, net::Budget budget) {
   if (queue_.ring.enable_kicks()) {
     return TurnEnd::kMore;
   }
-  return queue_.ring.broken() ? TurnEnd::kBroken : TurnEnd::kBlocked;
+  if (queue_.ring.broken()) {
+    return TurnEnd::kBroken;
+  }
+  queue_.counters.starved.add(1);
+  return TurnEnd::kBlocked;
 }
 
 bool NetReceiver::may_hold_more() {
@@ -140,16 +144,24 @@ net::ReceiveSpace NetReceiver::acquire(std::size_t bytes) {
 
 bool NetReceiver::may_deliver(const net::VnetHeader& header, std::size_t frame_bytes) {
   const std::uint64_t features = rules_.get().features;
-  if (!may_receive_gso(header.gso_type, features)) {
-    return false;
-  }
   // A checksum that nobody would complete. A tap makes no such frame, but had made it when the driver has
   // just switched the offload off.
-  if ((header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0 && !has_feature(features, VIRTIO_NET_F_GUEST_CSUM)) {
-    return false;
+  const bool needs_checksum = (header.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
+  if (!may_receive_gso(header.gso_type, features) ||
+      (needs_checksum && !has_feature(features, VIRTIO_NET_F_GUEST_CSUM))) {
+    return refuse_frame(queue_.counters.bad_header);
   }
   // virtio 1.3, 5.1.4.1: after MTU was negotiated, nothing longer without segmentation.
-  return mtu_ == 0 || header.gso_type != VIRTIO_NET_HDR_GSO_NONE || frame_bytes <= mtu_ + kLinkHeaderBytes;
+  if (mtu_ != 0 && header.gso_type == VIRTIO_NET_HDR_GSO_NONE && frame_bytes > mtu_ + kLinkHeaderBytes) {
+    return refuse_frame(queue_.counters.bad_length);
+  }
+  return true;
+}
+
+bool NetReceiver::refuse_frame(Counter& reason) {
+  queue_.counters.dropped.add(1);
+  reason.add(1);
+  return false;
 }
 
 bool NetReceiver::wanted(std::size_t frame_bytes) {
@@ -204,8 +216,8 @@ void NetReceiver::commit(std::size_t bytes) {
         net::copy_vnet_header(std::span(pieces_).subspan(first_piece_, end_piece_ - first_piece_));
     header = copy.value_or(header);
   }
-  if (total < net::kMinFrameBytes || !may_deliver(header, total - net::kVnetHeaderBytes)) {
-    queue_.counters.dropped.add(1);
+  const bool whole = total >= net::kMinFrameBytes || refuse_frame(queue_.counters.bad_length);
+  if (!whole || !may_deliver(header, total - net::kVnetHeaderBytes)) {
     return;  // the chains stay for the next frame
   }
   if (!wanted(total - net::kVnetHeaderBytes)) {

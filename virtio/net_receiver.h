@@ -55,7 +55,10 @@ class NetReceiver final : public net::ReceiveSink {
   /// Holds one more chain; false when the driver has none.
   bool hold_chain();
   bool may_hold_more();
+  /// When not, the reason is counted.
   bool may_deliver(const net::VnetHeader& header, std::size_t frame_bytes);
+  /// Counts a frame that is dropped for `reason`; false.
+  bool refuse_frame(Counter& reason);
   /// Whether the driver wants the frame at the start of the first chain.
   bool wanted(std::size_t frame_bytes);
   /// Writes over the header at the start of the first chain.

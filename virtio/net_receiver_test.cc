@@ -203,6 +203,7 @@ TEST_F(NetReceiverTest, NothingThatTheDriverDidNotAcceptIsDelivered) {
   EXPECT_EQ(frame->frame, pattern(100));
   EXPECT_EQ(frame->header.flags, 0);
   EXPECT_EQ(received().dropped.get(), 5U);
+  EXPECT_EQ(received().bad_header.get(), 5U);
 }
 
 // C107, C108, C110-C113
@@ -235,6 +236,7 @@ TEST_F(NetReceiverTest, FramesAboveTheMtuAreDropped) {
   EXPECT_EQ(driver_->wait_for_frame()->frame.size(), 1522U);
   EXPECT_EQ(driver_->wait_for_frame()->frame.size(), 1514U);
   EXPECT_EQ(received().dropped.get(), 1U);
+  EXPECT_EQ(received().bad_length.get(), 1U);
 }
 
 // A host end without a vnet header: the device supplies one.

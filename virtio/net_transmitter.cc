@@ -64,7 +64,6 @@ NetTransmitter::Taken NetTransmitter::fill(unsigned limit) {
     }
     taken.bytes += chain->readable_bytes();
     if (!add_frame(*chain, first)) {
-      queue_.counters.dropped.add(1);
       queue_.ring.add_used(*std::move(chain), 0);
       continue;
     }
@@ -77,17 +76,17 @@ NetTransmitter::Taken NetTransmitter::fill(unsigned limit) {
 bool NetTransmitter::add_frame(const DescriptorChain& chain, std::size_t first) {
   if (chain.readable_bytes() < net::kVnetHeaderBytes + kMinFrameBytes ||
       chain.readable_bytes() > net::kVnetHeaderBytes + kMaxFrameBytes) {
-    return false;
+    return refuse_frame(queue_.counters.bad_length);
   }
   // The kernel gets this copy, so the guest cannot change the header between the check and the use.
   const auto header = net::copy_vnet_header(chain.readable());
   if (!header) {
-    return false;
+    return refuse_frame(queue_.counters.bad_header);
   }
   headers_[count_] = *header;
   const std::uint64_t frame_bytes = chain.readable_bytes() - net::kVnetHeaderBytes;
   if (!sanitise_transmit_header(headers_[count_], frame_bytes, features_)) {
-    return false;
+    return refuse_frame(queue_.counters.bad_header);
   }
 
   const std::size_t end = first + chain.readable().size();
@@ -103,13 +102,19 @@ bool NetTransmitter::add_frame(const DescriptorChain& chain, std::size_t first) 
     pieces_[first] = {&headers_[count_], net::kVnetHeaderBytes};
   }
   if (end - first > kMaxChainPieces) {
-    return false;
+    return refuse_frame(queue_.counters.bad_length);
   }
   frames_[count_].iov = std::span(pieces_).subspan(first, end - first);
   frames_[count_].bytes = frame_bytes + (vnet_header_ ? net::kVnetHeaderBytes : 0);
   frames_[count_].error = 0;
   pieces_used_ = end;
   return true;
+}
+
+bool NetTransmitter::refuse_frame(Counter& reason) {
+  queue_.counters.dropped.add(1);
+  reason.add(1);
+  return false;
 }
 
 bool NetTransmitter::send(net::FrameIo& io) {

@@ -50,6 +50,8 @@ class NetTransmitter {
   Taken fill(unsigned limit);
   /// Adds the chain, whose pieces begin at pieces_[first], to the batch; false when it must be dropped.
   bool add_frame(const DescriptorChain& chain, std::size_t first);
+  /// Counts a frame that is dropped for `reason`; false.
+  bool refuse_frame(Counter& reason);
   /// Sends the batch; false when the backend is full.
   bool send(net::FrameIo& io);
 

@@ -7,6 +7,7 @@
 #include "vmm/acpi/tables.h"
 #include "vmm/boot/loader.h"
 #include "vmm/cpuid.h"
+#include "vmm/network_info.h"
 #include "vmm/platform.h"
 
 namespace tapir::vmm {
@@ -144,6 +145,25 @@ void Machine::stop() {
   for (const auto& nic : nics_) {
     nic->stop();
   }
+}
+
+std::vector<NicStatistics> Machine::nic_statistics() const {
+  std::vector<NicStatistics> all;
+  for (unsigned index = 0; index < nics_.size(); ++index) {
+    const HostNic& host = host_.network.nics[index];
+    const Nic& machine_nic = *nics_[index];
+    const virtio::NetDevice& device = machine_nic.device();
+    NicStatistics& nic = all.emplace_back();
+    nic.name = nic_name(host.config, index);
+    nic.peer = peer_name(host.config, config_.hubs);
+    nic.interface = host.ifname;
+    nic.mac = host.mac;
+    nic.link_up = device.link_up();
+    for (std::size_t pair = 0; pair < device.pairs(); ++pair) {
+      nic.pairs.push_back({&device.counters(pair), &host.io[pair]->counters()});
+    }
+  }
+  return all;
 }
 
 void Machine::end(EndReason reason, std::string detail, std::uint8_t guest_status) {

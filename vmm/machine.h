@@ -24,6 +24,7 @@
 #include "vmm/machine_config.h"
 #include "vmm/machine_control.h"
 #include "vmm/nic.h"
+#include "vmm/nic_statistics.h"
 #include "vmm/pci_host.h"
 #include "vmm/pvpanic.h"
 #include "vmm/reset_port.h"
@@ -81,6 +82,8 @@ class Machine final : public MachineControl {
   void press_power_button() { acpi_pm_->press_power_button(); }
   /// COM1, or nullptr under `-serial none`.
   Serial* serial() { return serial_.get(); }
+  /// The NICs' names, peers and counters, in order. Borrows from the machine and from its resources.
+  std::vector<NicStatistics> nic_statistics() const;
   /// HostResources::rtc_timer is readable.
   void rtc_timer_expired() { rtc_->timer_expired(); }
 

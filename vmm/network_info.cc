@@ -6,6 +6,10 @@
 namespace tapir::vmm {
 namespace {
 
+std::string_view model_name(NicModel model) {
+  return model == NicModel::kVirtioNetPci ? "virtio-net-pci" : "virtio-net-device";
+}
+
 std::string_view script_text(const ScriptConfig& script) {
   return script.path.empty() ? std::string_view("no") : script.path;
 }
@@ -28,13 +32,21 @@ std::string tap_info(const TapConfig& tap, std::string_view ifname, unsigned que
 
 }  // namespace
 
+std::string nic_name(const NicConfig& nic, unsigned index) {
+  return nic.id.empty() ? fmt::format("{}.{}", model_name(nic.model), index) : nic.id;
+}
+
+std::string peer_name(const NicConfig& nic, std::span<const HubConfig> hubs) {
+  if (nic.backend) {
+    return nic.backend->id;
+  }
+  return nic.hub ? fmt::format("hub {}", hubs[*nic.hub].id) : std::string();
+}
+
 std::string network_info(const NicConfig& nic, unsigned index, const net::MacAddress& mac,
                          std::string_view ifname, std::span<const HubConfig> hubs) {
-  const std::string_view model =
-      nic.model == NicModel::kVirtioNetPci ? "virtio-net-pci" : "virtio-net-device";
-  std::string text =
-      fmt::format("{}: index=0,type=nic,model={},macaddr={}",
-                  nic.id.empty() ? fmt::format("{}.{}", model, index) : nic.id, model, mac.to_string());
+  std::string text = fmt::format("{}: index=0,type=nic,model={},macaddr={}", nic_name(nic, index),
+                                 model_name(nic.model), mac.to_string());
   if (nic.backend) {
     const unsigned queues = nic.multi_queue ? nic.backend->queues : 1;
     for (unsigned queue = 0; queue < queues; ++queue) {

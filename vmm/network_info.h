@@ -10,6 +10,12 @@
 
 namespace tapir::vmm {
 
+/// What a NIC is called: its id, else `virtio-net-pci.N`, where `index` N counts the NICs.
+std::string nic_name(const NicConfig& nic, unsigned index);
+
+/// What it is joined to: the id of its netdev or hub, empty if that has none.
+std::string peer_name(const NicConfig& nic, std::span<const HubConfig> hubs);
+
 /// The line about a NIC and what it is joined to, in the words of QEMU's `info network` (net/net.c,
 /// net/tap.c):
 ///

@@ -44,6 +44,7 @@ class Nic {
   void stop() { device_->reset(); }
   /// What the DSDT has to say of it, if anything.
   virtual std::optional<acpi::VirtioMmioDevice> acpi_device() const { return std::nullopt; }
+  const virtio::NetDevice& device() const { return *device_; }
 
  protected:
   explicit Nic(std::unique_ptr<virtio::NetDevice> device) : device_(std::move(device)) {}

@@ -17,6 +17,7 @@
 #include "vmm/exit_status.h"
 #include "vmm/host_resources.h"
 #include "vmm/json_report.h"
+#include "vmm/json_statistics.h"
 #include "vmm/machine.h"
 #include "vmm/network_info.h"
 #include "vmm/run_end.h"
@@ -25,7 +26,7 @@
 namespace tapir::vmm {
 namespace {
 
-constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGPWR, SIGTSTP, SIGCONT};
+constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP, SIGPWR, SIGUSR1, SIGTSTP, SIGCONT};
 
 using Clock = std::chrono::steady_clock;
 
@@ -216,6 +217,9 @@ class GuestRun {
       case SIGPWR:
         machine_->press_power_button();
         break;
+      case SIGUSR1:
+        print_statistics();
+        break;
       case SIGTSTP:
         if (terminal_) {
           terminal_->suspend();
@@ -251,6 +255,8 @@ class GuestRun {
       end(EndReason::kTimeLimit);
     }
   }
+
+  void print_statistics() const { print_line(json_statistics(machine_->nic_statistics())); }
 
   void end(EndReason reason) {
     operator_end_ = reason;

@@ -26,19 +26,21 @@ class Echo:
 
     WINDOW = 16
 
-    def __init__(self, count):
+    def __init__(self, count, held_back=0):
+        """The last `held_back` frames wait for release()."""
         self._socket = open_socket()
+        self._held_back = held_back
         numbers = random.Random(1)
         self._frames = [HEADER + numbers.randbytes(numbers.choice((46, 47, 100, 498, 499, 1000, 1499, 1500)))
                         for _ in range(count)]
-        self._sent = self._received = 0
+        self._sent = self._received = self.returned_bytes = 0
         self.fault = ""
 
     def fileno(self):
         return self._socket.fileno()
 
     def fill(self):
-        while self._sent < len(self._frames) and self._sent - self._received < self.WINDOW:
+        while self._sent < len(self._frames) - self._held_back and self._sent - self._received < self.WINDOW:
             self._socket.send(self._frames[self._sent])
             self._sent += 1
 
@@ -53,6 +55,18 @@ class Echo:
             if self._received < len(self._frames) and frame != self._frames[self._received]:
                 self.fault = self.fault or f"frame {self._received} came back changed"
             self._received += 1
+            self.returned_bytes += len(frame)
+        self.fill()
+
+    @property
+    def returned(self):
+        return self._received
+
+    def waits_for_release(self):
+        return self._held_back and self._received == len(self._frames) - self._held_back
+
+    def release(self):
+        self._held_back = 0
         self.fill()
 
     def finish(self):

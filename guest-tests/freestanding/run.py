@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 
+import counters
 from frames import MAC, TAP, Echo, Stream
 
 NAMESPACE_MARK = "TAPIR_TEST_NAMESPACE"
@@ -39,6 +40,7 @@ class Case:
     status: int = 0  # of the VMM
     reboots: int = 0  # how often the guest must be seen to start again; it runs without -no-reboot then
     frames: int = 0  # to be echoed
+    counted: bool = False  # the VMM is asked for its statistics before the last frame
     cpus: int = 1
     stream: bool = False  # of frames that tell the guest how to reset the machine
     flood: int = 0  # bytes that the guest prints behind its END
@@ -77,6 +79,7 @@ CASES = {
     "mmio-registers": Case("mmio_registers", device="virtio-net-device"),
     "echo-pci": Case("echo", "transport=pci", device="virtio-net-pci", frames=500, limit=120),
     "echo-mmio": Case("echo", "transport=mmio", device="virtio-net-device", frames=500, limit=120),
+    "statistics": Case("echo", "transport=pci", device="virtio-net-pci", frames=200, counted=True, limit=120),
     # A byte is an exit to the VMM, which on some hosts takes 20 us. More than the VMM's buffer and a pipe hold.
     "flood-file": Case("flood", flood=512 << 10, flood_to="file", limit=120),
     "flood-pipe": Case("flood", flood=512 << 10, flood_to="pipe", limit=120),
@@ -166,7 +169,7 @@ class Judge:
 def run_case(options, case):
     """Runs one guest; returns its faults and skips."""
     judge = Judge()
-    echo = Echo(case.frames) if case.frames else None
+    echo = Echo(case.frames, 1 if case.counted else 0) if case.frames else None
     stream = Stream(lambda: judge.starts) if case.stream else None
     words = command_line(options, case)
     print("  $ " + " ".join(words), flush=True)
@@ -184,6 +187,9 @@ def run_case(options, case):
             for key, _ in selector.select(timeout=0.5):
                 if key.fileobj is echo:
                     echo.receive()
+                    if echo.waits_for_release():
+                        judge.faults += counters.judge(vmm, echo)
+                        echo.release()
                     continue
                 chunk = os.read(vmm.stdout.fileno(), 4096)
                 if not chunk:
@@ -329,6 +335,9 @@ def prepare(options, cases):
     if not any(case.device for case in cases):
         return
     if os.environ.pop(NAMESPACE_MARK, None):
+        # The host's own frames of IPv6 would be counted as well.
+        with open("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w", encoding="ascii") as file:
+            file.write("1" if any(case.counted for case in cases) else "0")
         for words in (["tuntap", "add", TAP, "mode", "tap"], ["link", "set", TAP, "up"]):
             subprocess.run(["ip", *words], check=True)
         return

@@ -9,11 +9,13 @@
 #include <charconv>
 #include <climits>
 #include <cstddef>
+#include <string>
 
 namespace tapir {
 namespace {
 
 constexpr unsigned kGuestLinesPerSecond = 10;
+constexpr int kPrintPatienceMilliseconds = 100;
 
 // A line never exceeds what a pipe takes at once: such a write is not mixed with others' (pipe(7)), and it
 // does not block on a pipe that poll(2) calls writable.
@@ -34,10 +36,10 @@ std::string_view prefix_of(LogLevel level) {
   return "tapir: ";
 }
 
-bool stderr_takes_a_line() {
+bool stderr_takes_a_line(int wait_milliseconds) {
   pollfd poll_stderr{STDERR_FILENO, POLLOUT, 0};
   // POLLERR: nobody reads any more, and a write would raise SIGPIPE.
-  return ::poll(&poll_stderr, 1, 0) == 1 && poll_stderr.revents == POLLOUT;
+  return ::poll(&poll_stderr, 1, wait_milliseconds) == 1 && poll_stderr.revents == POLLOUT;
 }
 
 // Builds one line on the stack and writes it with one system call. A text that is too long loses its end.
@@ -53,7 +55,7 @@ void write_line(LogLevel level, std::string_view text, std::string_view note) {
   append(text, note.size() + 1);
   append(note, 1);
   append("\n", 0);
-  if (stderr_takes_a_line()) {
+  if (stderr_takes_a_line(0)) {
     [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), used);
   }
 }
@@ -95,6 +97,20 @@ void log_guest(LogLevel level, std::string_view text) {
     out = std::copy_n(part.data(), part.size(), out);
   }
   write_line(level, text, {note.data(), static_cast<std::size_t>(out - note.data())});
+}
+
+void print_line(std::string_view text) {
+  const std::string line = std::string(text) + '\n';
+  for (std::string_view left = line; !left.empty();) {
+    if (!stderr_takes_a_line(kPrintPatienceMilliseconds)) {
+      return;
+    }
+    const ssize_t written = ::write(STDERR_FILENO, left.data(), std::min(left.size(), kMaxLineBytes));
+    if (written < 0) {
+      return;
+    }
+    left.remove_prefix(static_cast<std::size_t>(written));
+  }
 }
 
 bool RateLimit::allow(Clock::time_point now) {

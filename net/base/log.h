@@ -23,6 +23,11 @@ void log(LogLevel level, std::string_view text);
 /// lines were held back, the next that passes is followed by "(N more like this were not shown)". Any thread.
 void log_guest(LogLevel level, std::string_view text);
 
+/// Writes `text` and a newline to stderr as they are, for programs that read them there. The level does not
+/// matter. Longer texts than PIPE_BUF take several writes, between which lines of other threads may come.
+/// What stderr does not take within a tenth of a second is dropped, with all that follows. Any thread.
+void print_line(std::string_view text);
+
 /// The rule behind log_guest: each second of the clock has room for a number of lines.
 class RateLimit {
  public:

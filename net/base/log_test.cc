@@ -68,6 +68,13 @@ TEST_F(LogTest, CutsALineThatAPipeDoesNotTakeWhole) {
   EXPECT_EQ(line.back(), '\n');
 }
 
+TEST_F(LogTest, PrintsALineOfAnyLengthAsItIs) {
+  const std::string text(10000, 'x');
+  CaptureStderr();
+  print_line(text);
+  EXPECT_EQ(GetCapturedStderr(), text + '\n');
+}
+
 TEST_F(LogTest, DropsTheLineInsteadOfBlockingOnAFullPipe) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
@@ -80,6 +87,7 @@ TEST_F(LogTest, DropsTheLineInsteadOfBlockingOnAFullPipe) {
   }
   const StderrReplaced replaced(writer.get());
   log(LogLevel::kError, "nobody reads this");  // hangs here when wrong
+  print_line("nor this");                      // or here
 }
 
 TEST_F(LogTest, DropsTheLineInsteadOfSigpipeWhenTheReaderIsGone) {

@@ -175,7 +175,7 @@ FrameIo::WaitResult FakeFrameIo::backend_state() {
 }
 
 FrameIo::WaitResult FakeFrameIo::wait(std::optional<Clock::time_point> deadline) {
-  ++counters_.waits;
+  counters_.waits.add(1);
   // Cleared before the state is looked at: a later change signals again and ends the sleep below.
   wake_.clear();
   WaitResult result = backend_state();
@@ -188,7 +188,7 @@ FrameIo::WaitResult FakeFrameIo::wait(std::optional<Clock::time_point> deadline)
   }
   fds.back() = {wake_.fd(), POLLIN, 0};
   const auto timeout = time_until(deadline);
-  ++counters_.syscalls;
+  counters_.syscalls.add(1);
   if (::ppoll(fds.data(), fds.size(), timeout ? &*timeout : nullptr, nullptr) <= 0) {
     return result;
   }
@@ -217,7 +217,7 @@ bool FakeFrameIo::transmit_one(TransmitFrame& frame) {
     frame.error = transmit_error_;
   }
   if (frame.error != 0) {
-    ++counters_.transmit_dropped;
+    counters_.transmit_dropped.add(1);
     return true;
   }
   if (transmit_room_) {
@@ -230,8 +230,8 @@ bool FakeFrameIo::transmit_one(TransmitFrame& frame) {
     copy.insert(copy.end(), bytes, bytes + piece.iov_len);
   }
   CHECK(copy.size() == frame.bytes);
-  ++counters_.sent_frames;
-  counters_.sent_bytes += copy.size();
+  counters_.sent_frames.add(1);
+  counters_.sent_bytes.add(copy.size());
   sent_.push_back(std::move(copy));
   return true;
 }
@@ -292,10 +292,10 @@ ReceiveEnd FakeFrameIo::receive(ReceiveSink& sink, Budget budget) {
     }
     bytes += frame.size();
     if (delivery == Delivery::kDropped) {
-      ++counters_.receive_dropped;
+      counters_.receive_dropped.add(1);
     } else {
-      ++counters_.received_frames;
-      counters_.received_bytes += frame.size();
+      counters_.received_frames.add(1);
+      counters_.received_bytes.add(frame.size());
     }
   }
   gone_reported_ = true;

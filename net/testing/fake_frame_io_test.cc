@@ -64,7 +64,7 @@ TEST(FakeFrameIo, DeliversInjectedFramesInOrder) {
   TwoPieceSink sink(200);
   EXPECT_EQ(io.receive(sink, {}), ReceiveEnd::kDrained);
   EXPECT_THAT(sink.received, ElementsAre(frame_of(100, 1), frame_of(60, 2)));
-  EXPECT_EQ(io.counters().received_bytes, 160U);
+  EXPECT_EQ(io.counters().received_bytes.get(), 160U);
 }
 
 TEST(FakeFrameIo, HoldsAFrameUntilThereIsSpace) {
@@ -83,7 +83,7 @@ TEST(FakeFrameIo, DropsAFrameThatCanNeverFit) {
   io.inject(frame_of(100, 1));
   TwoPieceSink sink(99, false);
   EXPECT_EQ(io.receive(sink, {}), ReceiveEnd::kDrained);
-  EXPECT_EQ(io.counters().receive_dropped, 1U);
+  EXPECT_EQ(io.counters().receive_dropped.get(), 1U);
 }
 
 TEST(FakeFrameIo, EndsWithTheBudget) {

@@ -89,7 +89,8 @@ Status DevicePath::work() {
 }
 
 Path::Counts DevicePath::counts() const {
-  return {io_->counters().syscalls + io_->counters().waits, driver_->interrupts(), driver_->kicks()};
+  return {io_->counters().syscalls.get() + io_->counters().waits.get(), driver_->interrupts(),
+          driver_->kicks()};
 }
 
 }  // namespace tapir::bench
