@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "net/base/event_fd.h"
 #include "net/testing/engines.h"
 #include "net/testing/frame_link.h"
 
@@ -43,11 +44,12 @@ void in_a_thread_of_its_own(const std::function<void()>& body) {
   std::thread(body).join();
 }
 
-// From now on this thread's io_uring_setup(2) fails, as in a container or under the sysctl.
-void forbid_io_uring(int error) {
+// From now on this system call of this thread fails: io_uring_setup(2), as in a container or under the
+// sysctl, or another one.
+void forbid_io_uring(int error, unsigned number = __NR_io_uring_setup) {
   std::array<sock_filter, 4> filter{{
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   }};
@@ -56,9 +58,17 @@ void forbid_io_uring(int error) {
   ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0), 0);
 }
 
+// The limit of locked memory does not count for whoever may lock memory.
+void drop_memory_locking() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> capabilities{};
+  ASSERT_EQ(::syscall(SYS_capget, &header, capabilities.data()), 0);
+  capabilities[0].effective &= ~(1U << CAP_IPC_LOCK);
+  ASSERT_EQ(::syscall(SYS_capset, &header, capabilities.data()), 0);
+}
+
 // Frames go both ways.
-void expect_works(FrameIo& io, FrameLink& link) {
-  ASSERT_TRUE(io.start());
+void expect_moves_frames(FrameIo& io, FrameLink& link) {
   std::vector<Frame> frames;
   for (unsigned i = 0; i < 100; ++i) {
     frames.push_back(make_frame(60 + i, i));
@@ -71,6 +81,11 @@ void expect_works(FrameIo& io, FrameLink& link) {
   for (const Frame& frame : frames) {
     EXPECT_EQ(link.receive(), frame);
   }
+}
+
+void expect_works(FrameIo& io, FrameLink& link) {
+  ASSERT_TRUE(io.start());
+  expect_moves_frames(io, link);
 }
 
 TEST(FrameIoFactory, KnowsTheEnginesByName) {
@@ -93,6 +108,53 @@ TEST(FrameIoFactory, TakesPlainSystemCallsWhereIoUringIsForbiddenOrMissing) {
   }
 }
 
+TEST(FrameIoFactory, TakesPlainSystemCallsWhereARingCanBeMadeAndNotUsed) {
+  TAPIR_NEEDS_ENGINE(net::testing::kEngines[1]);
+  for (const unsigned number : {unsigned{__NR_io_uring_enter}, unsigned{__NR_io_uring_register}}) {
+    in_a_thread_of_its_own([number] {
+      forbid_io_uring(EPERM, number);
+      const auto link = net::testing::make_socket_link().value();
+      const auto io = make_frame_io(link->take_port(), EngineChoice::kAuto).value();
+      expect_works(*io, *link);
+      EXPECT_EQ(io->counters().ring_calls.get(), 0U);
+    });
+  }
+}
+
+// Every place where the ring is used may be the first to hear of it.
+TEST(FrameIoFactory, GoesOnWithPlainSystemCallsWhenTheRingIsForbiddenLater) {
+  TAPIR_NEEDS_ENGINE(net::testing::kEngines[1]);
+  const EventFd before = EventFd::create().value();
+  const EventFd after = EventFd::create().value();
+  for (const bool waits_first : {false, true}) {
+    for (const int error : {EPERM, ENOSYS}) {
+      in_a_thread_of_its_own([&] {
+        const auto link = net::testing::make_socket_link().value();
+        const auto io = make_frame_io(link->take_port(), EngineChoice::kAuto).value();
+        const unsigned bit = io->watch(before.fd()).value();
+        expect_works(*io, *link);
+        EXPECT_GT(io->counters().ring_calls.get(), 0U);
+        forbid_io_uring(error, __NR_io_uring_enter);
+        if (waits_first) {
+          EXPECT_EQ(io->wait(FrameIo::Clock::now()).watched, 0U);
+        }
+        expect_moves_frames(*io, *link);
+        before.signal();
+        EXPECT_EQ(io->wait(std::nullopt).watched, std::uint64_t{1} << bit);
+        const unsigned other = io->watch(after.fd()).value();
+        EXPECT_NE(other, bit);
+        io->unwatch(bit);
+        after.signal();
+        EXPECT_EQ(io->wait(std::nullopt).watched, std::uint64_t{1} << other);
+        io->want_receive(true);
+        ASSERT_TRUE(link->send(make_frame(100, 1)));
+        EXPECT_TRUE(io->wait(std::nullopt).receive);
+        io->stop();
+      });
+    }
+  }
+}
+
 TEST(FrameIoFactory, SaysWhyThereIsNoIoUring) {
   in_a_thread_of_its_own([] {
     forbid_io_uring(EPERM);
@@ -105,18 +167,29 @@ TEST(FrameIoFactory, SaysWhyThereIsNoIoUring) {
   });
 }
 
+// The ring of some kernels counts, too, and then there is none.
+TEST(FrameIoFactory, WorksWithoutAnyLockedMemory) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_MEMLOCK, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  in_a_thread_of_its_own([&] {
+    drop_memory_locking();
+    ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &none), 0);
+    const auto link = net::testing::make_socket_link().value();
+    const auto io = make_frame_io(link->take_port(), EngineChoice::kAuto);
+    ASSERT_TRUE(io) << io.error().message();
+    expect_works(**io, *link);
+  });
+  EXPECT_EQ(::setrlimit(RLIMIT_MEMLOCK, &before), 0);
+}
+
 TEST(FrameIoFactory, WorksWithLittleLockedMemory) {
   TAPIR_NEEDS_ENGINE(net::testing::kEngines[1]);
   rlimit before{};
   ASSERT_EQ(::getrlimit(RLIMIT_MEMLOCK, &before), 0);
   const rlimit little{rlim_t{192} * 1024, before.rlim_max};  // for the ring, and not for the arena
   in_a_thread_of_its_own([&] {
-    // The limit does not count for whoever may lock memory.
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    std::array<__user_cap_data_struct, 2> capabilities{};
-    ASSERT_EQ(::syscall(SYS_capget, &header, capabilities.data()), 0);
-    capabilities[0].effective &= ~(1U << CAP_IPC_LOCK);
-    ASSERT_EQ(::syscall(SYS_capset, &header, capabilities.data()), 0);
+    drop_memory_locking();
     ASSERT_EQ(::setrlimit(RLIMIT_MEMLOCK, &little), 0);
     const auto link = net::testing::make_socket_link().value();
     const auto io = make_frame_io(link->take_port(), EngineChoice::kUring);

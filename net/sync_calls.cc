@@ -81,10 +81,15 @@ Result<unsigned> SyncCalls::watch(int event_fd) {
   if (free == poll_set_.end()) {
     return fail(fmt::format("{} descriptors are watched already", kMaxWatched), ENOSPC);
   }
-  free->fd = event_fd;
   const auto bit = static_cast<unsigned>(free - first);
-  poll_count_ = std::max<std::size_t>(poll_count_, bit + 2);
+  watch_as(bit, event_fd);
   return bit;
+}
+
+void SyncCalls::watch_as(unsigned bit, int event_fd) {
+  CHECK(bit < kMaxWatched && poll_set_[1 + bit].fd < 0);
+  poll_set_[1 + bit].fd = event_fd;
+  poll_count_ = std::max<std::size_t>(poll_count_, bit + 2);
 }
 
 void SyncCalls::unwatch(unsigned bit) {

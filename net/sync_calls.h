@@ -31,6 +31,8 @@ class SyncCalls final : public FrameCalls {
   [[nodiscard]] Status start() override { return {}; }
   void stop() override {}
   [[nodiscard]] Result<unsigned> watch(int event_fd) override;
+  /// Watches under a number that the caller has chosen, and that is free.
+  void watch_as(unsigned bit, int event_fd);
   void unwatch(unsigned bit) override;
   Ready wait(const Interest& interest, std::optional<Clock::time_point> deadline) override;
   std::size_t max_reads() const override { return 1; }

@@ -9,8 +9,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "net/base/check.h"
-
 namespace tapir::net {
 namespace {
 
@@ -21,6 +19,18 @@ constexpr std::array<unsigned, 4> kFlags{
     IORING_SETUP_SUBMIT_ALL,
     0,
 };
+
+/// 0, or the errno for which this process may not use the ring that it could make: a filter of system calls
+/// decides about each of the three by itself.
+int refusal_of(io_uring& ring) {
+  // A ring that is not enabled yet refuses this with EBADFD, and one without files the other with ENXIO; what
+  // else they say is not the ring's word.
+  if (::syscall(__NR_io_uring_enter, ring.ring_fd, 0, 0, 0, nullptr, 0) < 0 && errno != EBADFD) {
+    return errno;
+  }
+  const int result = ::io_uring_unregister_files(&ring);
+  return result < 0 && result != -ENXIO ? -result : 0;
+}
 
 Status status_of(int result, const char* what) {
   return result >= 0 ? Status{} : fail_errno(what, -result);
@@ -42,7 +52,11 @@ Result<Uring> Uring::create(unsigned submissions, unsigned completions) {
     parameters.cq_entries = completions;
     result = ::io_uring_queue_init_params(submissions, memory.get(), &parameters);
     if (result == 0) {
-      return Uring(std::unique_ptr<io_uring, Exit>(memory.release()));
+      Uring ring(std::unique_ptr<io_uring, Exit>(memory.release()));
+      if (const int refusal = refusal_of(*ring.ring_); refusal != 0) {
+        return fail_errno("io_uring", refusal);
+      }
+      return ring;
     }
     if (result != -EINVAL) {
       break;
@@ -81,32 +95,47 @@ Status Uring::register_buffer(unsigned number, std::span<std::byte> memory) {
 
 io_uring_sqe& Uring::submission() {
   io_uring_sqe* entry = ::io_uring_get_sqe(ring_.get());
-  if (entry == nullptr) {
-    ::io_uring_submit(ring_.get());
+  while (entry == nullptr && failure_ == 0) {
+    note(::io_uring_submit(ring_.get()));
     entry = ::io_uring_get_sqe(ring_.get());
   }
-  CHECK(entry != nullptr);
-  return *entry;
+  return entry != nullptr ? *entry : *unseen_;
+}
+
+void Uring::note(int result) {
+  switch (-result) {
+    case EINTR:
+    case ETIME:  // the deadline
+      break;
+    case EAGAIN:  // no memory for a request
+    case EBUSY:   // completions have to be taken first
+      ++refusals_;
+      failure_ = refusals_ < kMaxRefusals ? failure_ : -result;
+      break;
+    default:
+      refusals_ = 0;
+      failure_ = result < 0 ? -result : failure_;
+  }
 }
 
 void Uring::submit_and_wait(unsigned count) {
-  ::io_uring_submit_and_wait(ring_.get(), count);
+  note(::io_uring_submit_and_wait(ring_.get(), count));
 }
 
 void Uring::submit_and_wait_until(std::optional<Clock::time_point> deadline) {
   if (!deadline) {
-    ::io_uring_submit_and_wait(ring_.get(), 1);
+    submit_and_wait(1);
     return;
   }
   const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(*deadline - Clock::now());
   if (*deadline == Clock::time_point{} || left.count() <= 0) {
-    ::io_uring_submit_and_get_events(ring_.get());
+    note(::io_uring_submit_and_get_events(ring_.get()));
     return;
   }
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
   __kernel_timespec timeout{seconds.count(), (left - seconds).count()};
   io_uring_cqe* first = nullptr;
-  ::io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &timeout, nullptr);
+  note(::io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &timeout, nullptr));
 }
 
 }  // namespace tapir::net

@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "net/base/check.h"
+#include "net/base/log.h"
 #include "net/sync_calls.h"
 
 namespace tapir::net {
@@ -31,11 +33,11 @@ Result<std::unique_ptr<UringCalls>> UringCalls::create() {
 
 Status UringCalls::bind(const Environment& environment) {
   environment_.emplace(environment);
-  return ring_.register_file(environment.fd);
+  return ring_->register_file(environment.fd);
 }
 
 Status UringCalls::start() {
-  TAPIR_TRY(ring_.enable());
+  TAPIR_TRY(ring_->enable());
   started_ = true;
   arm_backend();
   return {};
@@ -44,7 +46,7 @@ Status UringCalls::start() {
 // The kernel takes a ring apart some time after its descriptor is closed, and until then its polls and fixed
 // files keep the backend open.
 void UringCalls::stop() {
-  if (!std::exchange(started_, false)) {
+  if (!std::exchange(started_, false) || plain_) {
     return;
   }
   for (unsigned bit = 0; bit < kMaxWatched; ++bit) {
@@ -57,15 +59,29 @@ void UringCalls::stop() {
     remove_poll(Kind::kRoom, 0);
   }
   // Each is answered at once; what cannot be submitted, from another thread, is not.
-  for (int i = 0; i < kStopRounds && removals_due_ > 0; ++i) {
-    ring_.submit_and_wait_until(Clock::time_point{});
+  for (int i = 0; i < kStopRounds && removals_due_ > 0 && ring_->failure() == 0; ++i) {
+    ring_->submit_and_wait_until(Clock::time_point{});
     take_completions({});
   }
-  ring_.unregister_file();
+  ring_->unregister_file();
+}
+
+void UringCalls::give_up() {
+  log(LogLevel::kWarning,
+      fmt::format("io_uring fails ({}); frames move by plain system calls from now on",
+                  std::strerror(ring_->failure())));  // NOLINT(concurrency-mt-unsafe): glibc's is safe
+  plain_.emplace();
+  static_cast<void>(plain_->bind(*environment_));
+  for (unsigned bit = 0; bit < kMaxWatched; ++bit) {
+    if (watched_[bit].fd >= 0) {
+      plain_->watch_as(bit, watched_[bit].fd);
+    }
+  }
+  ring_.reset();
 }
 
 void UringCalls::remove_poll(Kind kind, std::uint32_t number) {
-  io_uring_sqe& entry = ring_.submission();
+  io_uring_sqe& entry = ring_->submission();
   io_uring_prep_poll_remove(&entry, user_data(kind, number));
   entry.user_data = user_data(Kind::kNone, 0);
   ++removals_due_;
@@ -80,6 +96,9 @@ std::uint32_t UringCalls::watched_number(unsigned bit) const {
 }
 
 Result<unsigned> UringCalls::watch(int event_fd) {
+  if (plain_) {
+    return plain_->watch(event_fd);
+  }
   const auto free =
       std::find_if(watched_.begin(), watched_.end(), [](const Watched& entry) { return entry.fd < 0; });
   if (free == watched_.end()) {
@@ -93,6 +112,10 @@ Result<unsigned> UringCalls::watch(int event_fd) {
 }
 
 void UringCalls::unwatch(unsigned bit) {
+  if (plain_) {
+    plain_->unwatch(bit);
+    return;
+  }
   CHECK(bit < kMaxWatched);
   remove_poll(Kind::kWatched, watched_number(bit));
   // What was told of it until it is removed belongs to another generation.
@@ -102,7 +125,7 @@ void UringCalls::unwatch(unsigned bit) {
 }
 
 void UringCalls::arm_watched(unsigned bit) {
-  io_uring_sqe& entry = ring_.submission();
+  io_uring_sqe& entry = ring_->submission();
   io_uring_prep_poll_multishot(&entry, watched_[bit].fd, POLLIN);
   entry.user_data = user_data(Kind::kWatched, watched_number(bit));
 }
@@ -111,7 +134,7 @@ void UringCalls::arm_watched(unsigned bit) {
 // between a read that finds nothing and the next sleep. A tap whose ring is full wakes nobody
 // (drivers/net/tun.c, tun_net_xmit), which bounds what frames that nobody wants can cost.
 void UringCalls::arm_backend() {
-  io_uring_sqe& entry = ring_.submission();
+  io_uring_sqe& entry = ring_->submission();
   io_uring_prep_poll_multishot(&entry, kBackendFile, POLLIN);
   entry.flags |= IOSQE_FIXED_FILE;
   entry.user_data = user_data(Kind::kBackend, 0);
@@ -119,11 +142,14 @@ void UringCalls::arm_backend() {
 }
 
 FrameCalls::Ready UringCalls::wait(const Interest& interest, std::optional<Clock::time_point> deadline) {
+  if (plain_) {
+    return plain_->wait(interest, deadline);
+  }
   if (interest.backend && !backend_armed_) {
     arm_backend();
   }
   if (interest.backend && interest.writable && !room_armed_) {
-    io_uring_sqe& entry = ring_.submission();
+    io_uring_sqe& entry = ring_->submission();
     io_uring_prep_poll_add(&entry, kBackendFile, POLLOUT);
     entry.flags |= IOSQE_FIXED_FILE;
     entry.user_data = user_data(Kind::kRoom, 0);
@@ -139,8 +165,13 @@ FrameCalls::Ready UringCalls::wait(const Interest& interest, std::optional<Clock
   }
   do {
     environment_->counters.syscalls.add(1);
-    ring_.submit_and_wait_until(deadline);
+    ring_->submit_and_wait_until(deadline);
     take_completions({});
+    if (ring_->failure() != 0) {
+      give_up();
+      // What was told already counts once more; what comes is told by the other calls.
+      return is_told() ? std::exchange(ready_, {}) : plain_->wait(interest, deadline);
+    }
     ask_if_gone(interest);
   } while (!is_told() && (!deadline || Clock::now() < *deadline));
   return std::exchange(ready_, {});
@@ -156,7 +187,7 @@ void UringCalls::ask_if_gone(const Interest& interest) {
 }
 
 void UringCalls::take_completions(std::span<FrameCall> calls) {
-  ring_.take_completions([&](const io_uring_cqe& completion) {
+  ring_->take_completions([&](const io_uring_cqe& completion) {
     const auto number = static_cast<std::uint32_t>(completion.user_data);
     switch (static_cast<Kind>(completion.user_data >> 32)) {
       case Kind::kNone:  // a poll was removed
@@ -176,6 +207,7 @@ void UringCalls::take_completions(std::span<FrameCall> calls) {
         CHECK(number < calls.size() && frames_due_ > 0);
         calls[number].result = completion.res;
         --frames_due_;
+        ++frames_done_;
         break;
     }
   });
@@ -209,38 +241,49 @@ void UringCalls::take_backend(const io_uring_cqe& completion) {
 }
 
 std::size_t UringCalls::read(std::span<FrameCall> calls) {
-  if (calls.size() < kRingReads || !can_read_now_) {
+  if (plain_ || calls.size() < kRingReads || !knows_nowait_) {
     return read_each(environment_->fd, calls, environment_->counters);
   }
-  run_batch(calls, IORING_OP_READ_FIXED);
-  if (calls[0].result == -EOPNOTSUPP) {
-    can_read_now_ = false;
+  const std::size_t done = run_batch(calls, IORING_OP_READ_FIXED);
+  if (done == 0 || calls[0].result == -EOPNOTSUPP) {
+    knows_nowait_ = done == 0;
     return read_each(environment_->fd, calls, environment_->counters);
   }
-  return calls.size();
+  return done;
 }
 
 std::size_t UringCalls::write(std::span<FrameCall> calls) {
-  if (calls.size() < kRingWrites || !environment_->never_full) {
+  if (plain_ || calls.size() < kRingWrites || !environment_->never_full) {
     return write_each(environment_->fd, calls, environment_->counters);
   }
-  run_batch(calls, IORING_OP_WRITE_FIXED);
-  return calls.size();
+  std::size_t done = run_batch(calls, IORING_OP_WRITE_FIXED);
+  if (done != 0 && calls[0].result == -EOPNOTSUPP) {
+    knows_nowait_ = false;  // nothing was written, and all of it is without asking for that
+    done = run_batch(calls, IORING_OP_WRITE_FIXED);
+  }
+  return done == 0 ? write_each(environment_->fd, calls, environment_->counters) : done;
 }
 
-void UringCalls::run_batch(std::span<FrameCall> calls, std::uint8_t fixed_opcode) {
+std::size_t UringCalls::run_batch(std::span<FrameCall> calls, std::uint8_t fixed_opcode) {
   for (std::size_t i = 0; i < calls.size(); ++i) {
-    io_uring_sqe& entry = ring_.submission();
+    io_uring_sqe& entry = ring_->submission();
     prepare(entry, calls[i], fixed_opcode);
     entry.user_data = user_data(Kind::kFrame, static_cast<std::uint32_t>(i));
   }
   environment_->counters.ring_calls.add(calls.size());
   frames_due_ = calls.size();
+  frames_done_ = 0;
   while (frames_due_ > 0) {
     environment_->counters.syscalls.add(1);
-    ring_.submit_and_wait(static_cast<unsigned>(frames_due_));
+    ring_->submit_and_wait(static_cast<unsigned>(frames_due_));
     take_completions(calls);
+    if (ring_->failure() != 0) {
+      // Whatever was submitted is done, in order, and the rest never is.
+      give_up();
+      break;
+    }
   }
+  return frames_done_;
 }
 
 void UringCalls::prepare(io_uring_sqe& entry, const FrameCall& call, std::uint8_t fixed_opcode) {
@@ -261,8 +304,9 @@ void UringCalls::prepare(io_uring_sqe& entry, const FrameCall& call, std::uint8_
                      static_cast<unsigned>(call.iov.size()), 0);
   }
   entry.flags |= IOSQE_FIXED_FILE;
-  // A read that finds nothing says so, in place of waiting in the ring.
-  entry.rw_flags = reads ? RWF_NOWAIT : 0;
+  // What cannot be done at once says so, in place of waiting in the ring. A write always can, but for that
+  // nothing depends on it.
+  entry.rw_flags = knows_nowait_ ? RWF_NOWAIT : 0;
 }
 
 // At the first use, which is after the driver has begun: only active devices pin memory.
@@ -271,10 +315,10 @@ bool UringCalls::is_registered(std::size_t part) {
     return status ? Registration::kDone : Registration::kRefused;
   };
   if (table_ == Registration::kNotTried) {
-    table_ = ended(ring_.reserve_buffers(FrameArena::kParts));
+    table_ = ended(ring_->reserve_buffers(FrameArena::kParts));
   }
   if (parts_[part] == Registration::kNotTried && table_ == Registration::kDone) {
-    parts_[part] = ended(ring_.register_buffer(static_cast<unsigned>(part), environment_->arena.part(part)));
+    parts_[part] = ended(ring_->register_buffer(static_cast<unsigned>(part), environment_->arena.part(part)));
   }
   return parts_[part] == Registration::kDone;
 }

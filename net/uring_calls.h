@@ -9,6 +9,7 @@
 #include <span>
 
 #include "net/frame_calls.h"
+#include "net/sync_calls.h"
 #include "net/uring.h"
 
 namespace tapir::net {
@@ -27,7 +28,9 @@ namespace tapir::net {
 /// that flag, it keeps what does not fit (IORING_FEAT_NODROP).
 ///
 /// What the kernel lacks or refuses is done without: memory that cannot be registered (RLIMIT_MEMLOCK) is
-/// used as it is; a backend that knows no RWF_NOWAIT (taps before 6.4) is read by ordinary calls.
+/// used as it is; a backend that knows no RWF_NOWAIT (taps before 6.4) is read by ordinary calls. When the
+/// ring itself is refused later, by a filter of system calls for example, everything goes on as in the `sync`
+/// engine, with one line in the log, and no frame is lost for it.
 class UringCalls final : public FrameCalls {
  public:
   /// Error: there is no io_uring for this process; see Uring::create().
@@ -66,7 +69,8 @@ class UringCalls final : public FrameCalls {
   void arm_backend();
   void remove_poll(Kind kind, std::uint32_t number);
 
-  void run_batch(std::span<FrameCall> calls, std::uint8_t fixed_opcode);
+  /// How many were carried out: all, unless the ring fails.
+  std::size_t run_batch(std::span<FrameCall> calls, std::uint8_t fixed_opcode);
   void prepare(io_uring_sqe& entry, const FrameCall& call, std::uint8_t fixed_opcode);
   bool is_registered(std::size_t part);
   /// `calls`: those of a batch under way.
@@ -75,17 +79,22 @@ class UringCalls final : public FrameCalls {
   void take_watched(std::uint32_t number, const io_uring_cqe& completion);
   void take_backend(const io_uring_cqe& completion);
 
-  Uring ring_;
+  /// The ring was refused: lets go of it and goes on without, for good.
+  void give_up();
+
+  std::optional<Uring> ring_;       ///< until it fails
+  std::optional<SyncCalls> plain_;  ///< from then on
   std::optional<Environment> environment_;
   std::array<Watched, kMaxWatched> watched_;
-  Ready ready_;                 ///< since the last wait()
-  std::size_t frames_due_ = 0;  ///< of the batch under way
+  Ready ready_;                  ///< since the last wait()
+  std::size_t frames_due_ = 0;   ///< of the batch under way
+  std::size_t frames_done_ = 0;  ///< likewise, in order
   std::size_t removals_due_ = 0;
   bool started_ = false;
   bool backend_armed_ = false;
   bool backend_told_ = false;  ///< a completion of its poll came since the last look
   bool room_armed_ = false;
-  bool can_read_now_ = true;                      ///< the backend knows RWF_NOWAIT
+  bool knows_nowait_ = true;                      ///< the backend knows RWF_NOWAIT
   Registration table_ = Registration::kNotTried;  ///< which the registered buffers stand in
   std::array<Registration, FrameArena::kParts> parts_{};
 };
