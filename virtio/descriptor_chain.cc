@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "net/base/check.h"
-
 namespace tapir::virtio {
 namespace {
 
@@ -12,24 +10,6 @@ namespace {
 constexpr std::uint64_t kMaxChainBytes = std::uint64_t{1} << 32;
 
 }  // namespace
-
-DescriptorChain::~DescriptorChain() {
-#ifndef NDEBUG
-  CHECK(!open_);
-#endif
-}
-
-void DescriptorChain::swap(DescriptorChain& other) noexcept {
-  std::swap(pieces_, other.pieces_);
-  std::swap(readable_bytes_, other.readable_bytes_);
-  std::swap(writable_bytes_, other.writable_bytes_);
-  std::swap(readable_pieces_, other.readable_pieces_);
-  std::swap(writable_pieces_, other.writable_pieces_);
-  std::swap(ring_descriptors_, other.ring_descriptors_);
-  std::swap(head_, other.head_);
-  std::swap(fault_, other.fault_);
-  std::swap(open_, other.open_);
-}
 
 ChainAssembler::ChainAssembler(const GuestMemory& memory, std::span<iovec> storage)
     : memory_(memory), storage_(storage.first(std::min(storage.size(), kMaxChainPieces))) {}
@@ -73,16 +53,17 @@ ChainFault ChainAssembler::add(GuestAddress address, std::uint32_t bytes, bool w
 
 DescriptorChain ChainAssembler::finish(std::uint16_t head, std::uint16_t ring_descriptors, ChainFault fault) {
   DescriptorChain chain;
-  chain.open_ = true;
-  chain.head_ = head;
-  chain.ring_descriptors_ = ring_descriptors;
-  chain.fault_ = fault;
-  chain.pieces_ = storage_.data();
+  DescriptorChain::Parts& parts = chain.parts_;
+  parts.open = true;
+  parts.head = head;
+  parts.ring_descriptors = ring_descriptors;
+  parts.fault = fault;
+  parts.pieces = storage_.data();
   if (fault == ChainFault::kNone) {
-    chain.readable_pieces_ = static_cast<std::uint16_t>(readable_pieces_);
-    chain.writable_pieces_ = static_cast<std::uint16_t>(pieces_ - readable_pieces_);
-    chain.readable_bytes_ = readable_bytes_;
-    chain.writable_bytes_ = writable_bytes_;
+    parts.readable_pieces = static_cast<std::uint16_t>(readable_pieces_);
+    parts.writable_pieces = static_cast<std::uint16_t>(pieces_ - readable_pieces_);
+    parts.readable_bytes = readable_bytes_;
+    parts.writable_bytes = writable_bytes_;
   }
   return chain;
 }

@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "net/base/check.h"
 #include "virtio/guest_memory.h"
 
 namespace tapir::virtio {
@@ -38,42 +39,58 @@ enum class ChainFault : std::uint8_t {
 class DescriptorChain {
  public:
   DescriptorChain() = default;
-  DescriptorChain(DescriptorChain&& other) noexcept { swap(other); }
+  /// The other one owes nothing any more, and is of no more use.
+  DescriptorChain(DescriptorChain&& other) noexcept : parts_(other.parts_) { other.parts_.open = false; }
   DescriptorChain& operator=(DescriptorChain&& other) noexcept {
-    DescriptorChain(std::move(other)).swap(*this);
+    if (this != &other) {
+      check_ended();
+      parts_ = other.parts_;
+      other.parts_.open = false;
+    }
     return *this;
   }
   DescriptorChain(const DescriptorChain&) = delete;
   DescriptorChain& operator=(const DescriptorChain&) = delete;
-  ~DescriptorChain();
+  ~DescriptorChain() { check_ended(); }
 
-  ChainFault fault() const { return fault_; }
+  ChainFault fault() const { return parts_.fault; }
   /// What the device may read, then what it may write, in the driver's order; both empty when there is a
   /// fault.
-  std::span<const iovec> readable() const { return {pieces_, readable_pieces_}; }
-  std::span<const iovec> writable() const { return {pieces_ + readable_pieces_, writable_pieces_}; }
-  std::uint64_t readable_bytes() const { return readable_bytes_; }
-  std::uint64_t writable_bytes() const { return writable_bytes_; }
+  std::span<const iovec> readable() const { return {parts_.pieces, parts_.readable_pieces}; }
+  std::span<const iovec> writable() const {
+    return {parts_.pieces + parts_.readable_pieces, parts_.writable_pieces};
+  }
+  std::uint64_t readable_bytes() const { return parts_.readable_bytes; }
+  std::uint64_t writable_bytes() const { return parts_.writable_bytes; }
   /// Entries of the virtqueue that it occupies until it is used: one for an indirect table.
-  std::uint16_t ring_descriptors() const { return ring_descriptors_; }
+  std::uint16_t ring_descriptors() const { return parts_.ring_descriptors; }
   /// The index of its first descriptor, which is how the driver knows it.
-  std::uint16_t head() const { return head_; }
+  std::uint16_t head() const { return parts_.head; }
 
  private:
   friend class ChainAssembler;
   friend class SplitQueue;
 
-  void swap(DescriptorChain& other) noexcept;
+  /// Copied at each move: one for every buffer of a frame, several times.
+  struct Parts {
+    const iovec* pieces = nullptr;
+    std::uint64_t readable_bytes = 0;
+    std::uint64_t writable_bytes = 0;
+    std::uint16_t readable_pieces = 0;
+    std::uint16_t writable_pieces = 0;
+    std::uint16_t ring_descriptors = 0;
+    std::uint16_t head = 0;
+    ChainFault fault = ChainFault::kNone;
+    bool open = false;  ///< still owed to the driver
+  };
 
-  const iovec* pieces_ = nullptr;
-  std::uint64_t readable_bytes_ = 0;
-  std::uint64_t writable_bytes_ = 0;
-  std::uint16_t readable_pieces_ = 0;
-  std::uint16_t writable_pieces_ = 0;
-  std::uint16_t ring_descriptors_ = 0;
-  std::uint16_t head_ = 0;
-  ChainFault fault_ = ChainFault::kNone;
-  bool open_ = false;  ///< still owed to the driver
+  void check_ended() const {
+#ifndef NDEBUG
+    CHECK(!parts_.open);
+#endif
+  }
+
+  Parts parts_;
 };
 
 /// Puts a chain together from its elements in order, with the rules that every ring format shares: buffers in

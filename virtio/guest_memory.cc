@@ -80,21 +80,6 @@ Result<GuestMemory> GuestMemory::create(std::uint64_t bytes) {
   return GuestMemory(std::move(mappings), std::move(regions), bytes);
 }
 
-std::optional<std::span<std::byte>> GuestMemory::slice(GuestAddress address, std::uint64_t bytes) const {
-  for (const Region& region : regions_) {
-    // Differences only, each taken after the comparison that keeps it from wrapping.
-    const std::uint64_t start = to_integer(region.start);
-    if (to_integer(address) < start) {
-      continue;
-    }
-    const std::uint64_t offset = to_integer(address) - start;
-    if (offset <= region.host.size() && bytes <= region.host.size() - offset) {
-      return region.host.subspan(offset, bytes);
-    }
-  }
-  return std::nullopt;
-}
-
 bool GuestMemory::read(GuestAddress address, std::span<std::byte> into) const {
   const auto from = slice(address, into.size());
   if (!from) {

@@ -48,7 +48,20 @@ class GuestMemory {
 
   /// The host bytes of [address, address + bytes) if all of it lies in one region. `bytes` 0 gives an empty
   /// span for any address inside or at the end of a region.
-  std::optional<std::span<std::byte>> slice(GuestAddress address, std::uint64_t bytes) const;
+  std::optional<std::span<std::byte>> slice(GuestAddress address, std::uint64_t bytes) const {
+    for (const Region& region : regions_) {
+      // Differences only, each taken after the comparison that keeps it from wrapping.
+      const std::uint64_t start = to_integer(region.start);
+      if (to_integer(address) < start) {
+        continue;
+      }
+      const std::uint64_t offset = to_integer(address) - start;
+      if (offset <= region.host.size() && bytes <= region.host.size() - offset) {
+        return region.host.subspan(offset, bytes);
+      }
+    }
+    return std::nullopt;
+  }
 
   /// Copies; false and nothing copied when the range is not RAM of one region.
   [[nodiscard]] bool read(GuestAddress address, std::span<std::byte> into) const;

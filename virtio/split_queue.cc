@@ -79,7 +79,7 @@ bool SplitQueue::look_for_available(std::memory_order order) {
   return next_avail_ != seen_avail_;
 }
 
-std::optional<DescriptorChain> SplitQueue::pop(std::span<iovec> storage) {
+std::optional<std::uint16_t> SplitQueue::next_head() {
   // The index is read again only when the entries seen are used up, so a driver that keeps adding cannot hold
   // the caller longer than one queue size between two looks.
   if (broken() || (next_avail_ == seen_avail_ && !look_for_available(std::memory_order_acquire))) {
@@ -96,21 +96,57 @@ std::optional<DescriptorChain> SplitQueue::pop(std::span<iovec> storage) {
     broken_because_ = "it made available a head that is still in flight";
     return std::nullopt;
   }
+  return head;
+}
 
-  ChainAssembler assembler(*memory_, storage);
-  std::uint16_t descriptors = 0;
-  const ChainFault fault = walk(head, assembler, descriptors);
-  in_flight_[head / 64U] |= std::uint64_t{1} << (head % 64U);
+std::optional<DescriptorChain> SplitQueue::pop(std::span<iovec> storage) {
+  std::optional<DescriptorChain> chain;
+  const auto head = next_head();
+  if (!head) {
+    return chain;
+  }
+  const vring_desc first = split_ring::copy_descriptor(descriptors_ + *head * sizeof(vring_desc));
+  std::uint16_t descriptors = 1;
+  if ((first.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) == 0 && !storage.empty()) {
+    // What every receive buffer of a usual driver is, and the most of what there is to pop under load.
+    take_single(first, storage, chain.emplace());
+  } else {
+    ChainAssembler assembler(*memory_, storage);
+    descriptors = 0;
+    const ChainFault fault = walk(first, assembler, descriptors);
+    chain = assembler.finish(*head, descriptors, fault);
+  }
+  chain->parts_.head = *head;
+  in_flight_[*head / 64U] |= std::uint64_t{1} << (*head % 64U);
   ++next_avail_;
   ++chains_in_flight_;
   descriptors_in_flight_ += descriptors;
-  return assembler.finish(head, descriptors, fault);
+  return chain;
 }
 
-ChainFault SplitQueue::walk(std::uint16_t head, ChainAssembler& chain, std::uint16_t& descriptors) const {
+void SplitQueue::take_single(const vring_desc& descriptor, std::span<iovec> storage,
+                             DescriptorChain& chain) const {
+  DescriptorChain::Parts& parts = chain.parts_;
+  parts.open = true;
+  parts.ring_descriptors = 1;
+  parts.pieces = storage.data();
+  if (descriptor.len == 0) {
+    return;  // its address counts for nothing, as in ChainAssembler::add()
+  }
+  const auto host = memory_->slice(GuestAddress{descriptor.addr}, descriptor.len);
+  if (!host) {
+    parts.fault = ChainFault::kAddress;
+    return;
+  }
+  storage[0] = {host->data(), descriptor.len};
+  const bool writable = (descriptor.flags & VRING_DESC_F_WRITE) != 0;
+  (writable ? parts.writable_pieces : parts.readable_pieces) = 1;
+  (writable ? parts.writable_bytes : parts.readable_bytes) = descriptor.len;
+}
+
+ChainFault SplitQueue::walk(vring_desc first, ChainAssembler& chain, std::uint16_t& descriptors) const {
   // Every descriptor counts, so a cycle ends when it is as long as the table.
-  for (std::uint16_t index = head; descriptors < size_;) {
-    const vring_desc descriptor = split_ring::copy_descriptor(descriptors_ + index * sizeof(vring_desc));
+  for (vring_desc descriptor = first;;) {
     ++descriptors;
     if ((descriptor.flags & VRING_DESC_F_INDIRECT) != 0) {
       // Its WRITE flag is ignored, and it may follow direct descriptors (virtio 1.3, 2.7.5.3.2).
@@ -125,9 +161,11 @@ ChainFault SplitQueue::walk(std::uint16_t head, ChainAssembler& chain, std::uint
     if (descriptor.next >= size_) {
       return ChainFault::kNext;
     }
-    index = descriptor.next;
+    if (descriptors == size_) {
+      return ChainFault::kLoop;
+    }
+    descriptor = split_ring::copy_descriptor(descriptors_ + descriptor.next * sizeof(vring_desc));
   }
-  return ChainFault::kLoop;
 }
 
 ChainFault SplitQueue::walk_indirect(const vring_desc& table, ChainAssembler& chain) const {
@@ -160,11 +198,11 @@ ChainFault SplitQueue::walk_indirect(const vring_desc& table, ChainAssembler& ch
 }
 
 void SplitQueue::close(DescriptorChain& chain) {
-  CHECK(chain.open_ && head_in_flight(chain.head_));
-  chain.open_ = false;
-  in_flight_[chain.head_ / 64U] &= ~(std::uint64_t{1} << (chain.head_ % 64U));
+  CHECK(chain.parts_.open && head_in_flight(chain.parts_.head));
+  chain.parts_.open = false;
+  in_flight_[chain.parts_.head / 64U] &= ~(std::uint64_t{1} << (chain.parts_.head % 64U));
   --chains_in_flight_;
-  descriptors_in_flight_ -= chain.ring_descriptors_;
+  descriptors_in_flight_ -= chain.parts_.ring_descriptors;
 }
 
 void SplitQueue::undo_pop(DescriptorChain chain) {
@@ -174,10 +212,10 @@ void SplitQueue::undo_pop(DescriptorChain chain) {
 
 void SplitQueue::add_used(DescriptorChain chain, std::uint32_t bytes) {
   // Claiming more than was written would show the driver stale memory (virtio 1.3, 2.7.8.2).
-  CHECK(bytes <= chain.writable_bytes_);
+  CHECK(bytes <= chain.parts_.writable_bytes);
   close(chain);
   std::byte* const entry = used_ + split_ring::used_entry(next_used_ & (size_ - 1U));
-  store<std::uint32_t>(entry, chain.head_, std::memory_order_relaxed);
+  store<std::uint32_t>(entry, chain.parts_.head, std::memory_order_relaxed);
   store<std::uint32_t>(entry + sizeof(std::uint32_t), bytes, std::memory_order_relaxed);
   ++next_used_;
 }

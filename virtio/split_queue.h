@@ -94,7 +94,12 @@ class SplitQueue {
         in_flight_((size + std::size_t{63}) / 64) {}
 
   [[nodiscard]] bool look_for_available(std::memory_order order);
-  [[nodiscard]] ChainFault walk(std::uint16_t head, ChainAssembler& chain, std::uint16_t& descriptors) const;
+  /// The head at the next entry of the avail ring, checked; nothing if there is none that can be used.
+  std::optional<std::uint16_t> next_head();
+  /// A chain of this one descriptor, which is neither indirect nor followed by another.
+  void take_single(const vring_desc& descriptor, std::span<iovec> storage, DescriptorChain& chain) const;
+  /// `first` is the copy of the head's descriptor.
+  [[nodiscard]] ChainFault walk(vring_desc first, ChainAssembler& chain, std::uint16_t& descriptors) const;
   [[nodiscard]] ChainFault walk_indirect(const vring_desc& table, ChainAssembler& chain) const;
   bool head_in_flight(std::uint16_t head) const;
   void close(DescriptorChain& chain);
