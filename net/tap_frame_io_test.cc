@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
@@ -288,6 +290,59 @@ TEST_P(TapFrameIoTest, KeepsTheOrderWhileFramesStreamIn) {
   sender.join();
   EXPECT_GT(received, 0U);
   EXPECT_EQ(io_->counters().received_frames.get(), received);
+}
+
+// F23: a resource, not a speed, so it is the thread's own time that counts. What comes until the tap's queue
+// is full may wake the thread; a flood goes on much longer.
+TEST_P(TapFrameIoTest, AFloodThatNobodyReadsCostsAlmostNoTime) {
+  constexpr milliseconds kFlood(500);
+  const auto own_time = [] {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+  };
+  io_->want_receive(false);
+  std::atomic<unsigned> sent{0};
+  std::atomic<bool> stop{false};
+  std::thread sender([&] {
+    const Frame frame = make_frame(100, 1);
+    for (; !stop; ++sent) {
+      static_cast<void>(host_->send(frame));
+    }
+  });
+  while (sent < 2000) {
+    EXPECT_FALSE(io_->wait(FrameIo::Clock::now() + milliseconds(1)).receive);
+  }
+  const auto before = own_time();
+  const auto end = FrameIo::Clock::now() + kFlood;
+  while (FrameIo::Clock::now() < end) {
+    EXPECT_FALSE(io_->wait(end).receive);
+  }
+  EXPECT_LT(own_time() - before, kFlood / 20);
+  stop = true;
+  sender.join();
+}
+
+// F25: neither ring can be overrun, however often something is watched and let go.
+TEST_P(TapFrameIoTest, WorksAfterMoreRequestsThanItsRingsHold) {
+  const EventFd event = EventFd::create().value();
+  event.signal();
+  for (int round = 0; round < 20; ++round) {
+    for (unsigned i = 0; i < kMaxWatched; ++i) {
+      ASSERT_TRUE(io_->watch(event.fd()));
+    }
+    EXPECT_FALSE(io_->watch(event.fd()));
+    for (unsigned bit = 0; bit < kMaxWatched; ++bit) {
+      io_->unwatch(bit);
+    }
+  }
+  const unsigned bit = io_->watch(event.fd()).value();
+  EXPECT_EQ(io_->wait(std::nullopt).watched, std::uint64_t{1} << bit);
+  const std::vector<Frame> frames(64, make_frame(100, 1));
+  EXPECT_THAT(transmit_frames(*io_, frames), ::testing::Each(0));
+  for (const Frame& frame : frames) {
+    EXPECT_EQ(host_->receive(), frame);
+  }
 }
 
 TEST_P(TapFrameIoTest, ADeletedTapWakesASleepingThread) {
