@@ -74,6 +74,13 @@ class Device {
   /// Status 0 was written, or the machine goes away. When it returns no virtqueue is touched, no notification
   /// is sent and nothing of the guest's memory is in flight any more. Harmless when not active.
   virtual void reset() = 0;
+
+  /// While active, with RING_RESET accepted: lets go of one virtqueue (virtio 1.3, 2.6.1.1 Virtqueue Reset).
+  /// When it returns the queue is not touched nor notified of any more, and the others go on.
+  virtual void reset_queue(std::uint16_t index) = 0;
+  /// While active: takes a virtqueue over that was reset (2.6.1.2 Virtqueue Re-enable). On an error the
+  /// transport sets DEVICE_NEEDS_RESET.
+  [[nodiscard]] virtual Status enable_queue(ActiveQueue queue) = 0;
 };
 
 }  // namespace tapir::virtio

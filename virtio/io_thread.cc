@@ -56,6 +56,7 @@ Status IoThread::call(const Task& task) {
 }
 
 Status IoThread::post(Message message, IoClient* client, const Task* task) {
+  const std::lock_guard sender(senders_);
   std::unique_lock lock(mutex_);
   CHECK(message_ == Message::kNone);
   message_ = message;

@@ -37,8 +37,9 @@ class IoClient {
 /// device: a guest's reboot makes the machine anew, while an engine on io_uring is bound to the thread that
 /// started it.
 ///
-/// attach(), detach(), call() and destruction: from any thread but its own, one at a time. They are messages,
-/// and return when the I/O thread has obeyed; so their caller may not hold a lock that the client takes.
+/// attach(), detach(), call() and destruction: from any thread but its own, which waits for those before it.
+/// They are messages, and return when the I/O thread has obeyed; so their caller may not hold a lock that the
+/// client takes.
 class IoThread {
  public:
   using Task = std::function<Status(net::FrameIo& io)>;
@@ -85,7 +86,8 @@ class IoThread {
   bool more_ = false;
   bool quit_ = false;
 
-  std::mutex mutex_;  ///< guards the message and its answer
+  std::mutex senders_;  ///< held by the one whose message it is
+  std::mutex mutex_;    ///< guards the message and its answer
   std::condition_variable answered_;
   Message message_ = Message::kNone;
   IoClient* message_client_ = nullptr;

@@ -15,6 +15,8 @@ constexpr std::uint32_t kVersion = 2;           // modern
 constexpr std::uint32_t kVendor = 0x5250'4154;  // "TAPR"; the specification leaves the choice to us
 constexpr std::uint32_t kNoSharedMemory = 0xFFFF'FFFF;
 constexpr std::uint32_t kRegisterBytes = 4;
+/// <linux/virtio_mmio.h> does not know it (virtio 1.3, 4.2.2 MMIO Device Register Layout).
+constexpr std::uint64_t kQueueReset = 0x0C0;
 
 using QueueArea = TransportState::QueueArea;
 
@@ -114,7 +116,7 @@ std::uint32_t MmioTransport::read_queue_register(std::uint64_t offset) const {
     case VIRTIO_MMIO_QUEUE_READY:
       return queue->enabled ? 1 : 0;
     default:
-      // Write-only, undefined, or of a feature that is not offered (QueueReset of RING_RESET).
+      // Write-only, undefined, or QueueReset, of which no driver sees that a reset goes on.
       return 0;
   }
 }
@@ -145,6 +147,11 @@ void MmioTransport::write_queue_register(std::uint64_t offset, std::uint32_t val
     case VIRTIO_MMIO_QUEUE_READY:
       if (value <= 1) {
         state_.set_queue_enabled(value == 1);
+      }
+      return;
+    case kQueueReset:
+      if (value == 1) {
+        state_.reset_queue();
       }
       return;
     case VIRTIO_MMIO_QUEUE_DESC_LOW:

@@ -57,14 +57,6 @@ TEST_F(MmioTransportTest, NoSharedMemoryRegionExistsWhicheverIsSelected) {
   }
 }
 
-// C44, C45: RING_RESET is not offered
-TEST_F(MmioTransportTest, QueueResetReadsZeroAndDoesNothing) {
-  driver_.start({0});
-  driver_.write(0xC0, 1);
-  EXPECT_EQ(driver_.read(0xC0), 0U);
-  EXPECT_TRUE(driver_.queue_enabled());
-}
-
 // TR-03, C53: other widths and unaligned accesses read 0
 TEST_F(MmioTransportTest, RegistersAnswerOnlyAlignedThirtyTwoBitReads) {
   for (std::uint64_t offset = 0; offset < 0x100; ++offset) {

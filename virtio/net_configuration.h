@@ -33,17 +33,9 @@ class NetConfiguration {
   /// The link is up until a host end is gone.
   bool link_up() const { return (status() & VIRTIO_NET_S_LINK_UP) != 0; }
   /// True for the first caller.
-  bool take_link_down() { return clear(VIRTIO_NET_S_LINK_UP); }
-  /// Asks the driver to announce itself; acknowledged with end_announcement(), true if it was asked.
-  void begin_announcement() { status_.fetch_or(VIRTIO_NET_S_ANNOUNCE, std::memory_order_acq_rel); }
-  bool end_announcement() { return clear(VIRTIO_NET_S_ANNOUNCE); }
+  bool take_link_down() { return status_.exchange(0, std::memory_order_acq_rel) != 0; }
 
  private:
-  bool clear(unsigned bit) {
-    const auto others = static_cast<std::uint16_t>(~bit);
-    return (status_.fetch_and(others, std::memory_order_acq_rel) & bit) != 0;
-  }
-
   std::atomic<std::uint64_t> mac_{0};  ///< the octets in memory order, then two zeroes
   std::atomic<std::uint16_t> status_{VIRTIO_NET_S_LINK_UP};
 };

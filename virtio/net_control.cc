@@ -81,7 +81,7 @@ NetControl::NetControl(NetQueue queue, std::uint64_t features, NetConfiguration&
       configuration_(configuration),
       published_(rules),
       use_pairs_(std::move(use_pairs)),
-      rules_{features, ReceiveFilter(configuration.mac(), features)},
+      rules_(RulesInForce(rules).get()),
       pieces_(kMaxChainPieces) {}
 
 bool NetControl::accepted(unsigned feature) const {
@@ -134,9 +134,6 @@ bool NetControl::obey(net::FrameIo& io, Reader& command) {
     case VIRTIO_NET_CTRL_VLAN:
       return (header->cmd == VIRTIO_NET_CTRL_VLAN_ADD || header->cmd == VIRTIO_NET_CTRL_VLAN_DEL) &&
              set_vlan(header->cmd == VIRTIO_NET_CTRL_VLAN_ADD, command);
-    case VIRTIO_NET_CTRL_ANNOUNCE:
-      return header->cmd == VIRTIO_NET_CTRL_ANNOUNCE_ACK && command.left() == 0 &&
-             accepted(VIRTIO_NET_F_GUEST_ANNOUNCE) && configuration_.end_announcement();
     case VIRTIO_NET_CTRL_MQ:
       return header->cmd == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET && set_pairs(command);
     case VIRTIO_NET_CTRL_GUEST_OFFLOADS:

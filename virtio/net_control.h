@@ -17,8 +17,8 @@
 namespace tapir::virtio {
 
 /// The control virtqueue of a network device (virtio 1.3, 5.1.6.5 Control Virtqueue): obeys the driver's
-/// commands on the receive filter, the device's address, announcements, queue pairs and guest offloads, each
-/// only if its feature was accepted. A command takes effect before its buffer is used. What is unknown, of
+/// commands on the receive filter, the device's address, queue pairs and guest offloads, each only if its
+/// feature was accepted. A command takes effect before its buffer is used. What is unknown, of
 /// the wrong length or out of range changes nothing and is answered with VIRTIO_NET_ERR; a chain that breaks
 /// a rule of virtqueues or has no room for the answer is given back with length 0. On the I/O thread of queue
 /// pair 0.
@@ -28,8 +28,8 @@ class NetControl {
   using UsePairs = std::function<bool(std::uint16_t pairs)>;
 
   /// `queue` counts in frames the commands obeyed, in dropped those answered with an error. `configuration`
-  /// and `rules` outlive the object. The driver's first rules are those of ReceiveFilter for `features`, and
-  /// already published.
+  /// and `rules` outlive the object. The rules that are published already are those that commands change: of
+  /// a driver that starts, or those before the virtqueue was reset.
   NetControl(NetQueue queue, std::uint64_t features, NetConfiguration& configuration, PublishedRules& rules,
              UsePairs use_pairs);
   NetControl(const NetControl&) = delete;

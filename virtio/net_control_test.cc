@@ -143,7 +143,8 @@ TEST_F(NetControlTest, MacTablesLetInTheirAddresses) {
   EXPECT_FALSE(arrives(frame_to(kGroup)));
 }
 
-// NET-05: counts that are more than fits let in all of their kind; counts that are not there are an error.
+// C139, NET-05: counts that are more than fits let in all of their kind; counts that are not there are an
+// error.
 TEST_F(NetControlTest, MacTableIsBoundedAndItsCountsAreChecked) {
   activate();
   ASSERT_EQ(mode(VIRTIO_NET_CTRL_RX_PROMISC, 0), kOk);
@@ -213,29 +214,12 @@ TEST_F(NetControlTest, WithoutTheVlanFeatureAllTagsPass) {
   EXPECT_TRUE(arrives(tagged(frame_to(testing::kTestMac), 77)));
 }
 
-// C119, NET-20
-TEST_F(NetControlTest, AnnouncementIsAskedForUntilAcknowledged) {
-  device_->announce();  // nobody there
+// C119, NET-20: nothing asks the driver to announce itself, and it is not told that it could be.
+TEST_F(NetControlTest, NobodyIsAskedToAnnounceItself) {
   activate();
+  EXPECT_FALSE(has_feature(device_->features(), VIRTIO_NET_F_GUEST_ANNOUNCE));
   EXPECT_EQ(command(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK), kError);
   EXPECT_EQ(status_in_configuration(), VIRTIO_NET_S_LINK_UP);
-  device_->announce();
-  EXPECT_EQ(driver_->notifier().config_notifications(), 1U);
-  EXPECT_EQ(status_in_configuration(), unsigned{VIRTIO_NET_S_LINK_UP} | VIRTIO_NET_S_ANNOUNCE);
-  EXPECT_EQ(command(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, Bytes(1)), kError);
-  EXPECT_EQ(command(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK), kOk);
-  EXPECT_EQ(status_in_configuration(), VIRTIO_NET_S_LINK_UP);
-  device_->announce();
-  device_->reset();
-  EXPECT_EQ(status_in_configuration(), VIRTIO_NET_S_LINK_UP);
-}
-
-// NET-20
-TEST_F(NetControlTest, DriverThatCannotAnnounceIsNotAsked) {
-  activate(feature(VIRTIO_NET_F_GUEST_ANNOUNCE));
-  device_->announce();
-  EXPECT_EQ(status_in_configuration(), VIRTIO_NET_S_LINK_UP);
-  EXPECT_EQ(driver_->notifier().config_notifications(), 0U);
 }
 
 // C125
@@ -267,24 +251,23 @@ TEST_F(NetControlTest, GuestOffloadsFollowTheDriver) {
   EXPECT_EQ(set(0), kError);
 }
 
-// C125: a command needs its feature.
+// C125, C139: a command needs its feature.
 TEST_F(NetControlTest, CommandsOfFeaturesNotAcceptedAreRefused) {
   activate(feature(VIRTIO_NET_F_CTRL_RX) | feature(VIRTIO_NET_F_CTRL_RX_EXTRA) |
            feature(VIRTIO_NET_F_CTRL_VLAN) | feature(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-           feature(VIRTIO_NET_F_GUEST_ANNOUNCE) | feature(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS));
+           feature(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS));
   for (std::uint8_t number = 0; number <= VIRTIO_NET_CTRL_RX_NOBCAST; ++number) {
     EXPECT_EQ(mode(number, 0), kError);
   }
   EXPECT_EQ(command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, Bytes(8)), kError);
   EXPECT_EQ(command(VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, bytes_of(kStranger)), kError);
   EXPECT_EQ(command(VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, Bytes(2)), kError);
-  EXPECT_EQ(command(VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK), kError);
   EXPECT_EQ(command(VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, Bytes(8)), kError);
   EXPECT_EQ(mac_in_configuration(), testing::kTestMac);
   EXPECT_TRUE(arrives(tagged(frame_to(kStranger), 5)));
 }
 
-// C122, C125, NET-04: every class and command that is not there, RSS among them.
+// C122, C125, NET-04, NET-06: every class and command that is not there, RSS among them.
 TEST_F(NetControlTest, UnknownCommandsAreAnsweredWithAnError) {
   activate();
   unsigned refused = 0;

@@ -96,29 +96,25 @@ Status NetDevice::activate(Activation activation) {
       activation.features);
   TAPIR_TRY(pairs->start(std::move(activation.queues)));
   pairs_ = std::move(pairs);
-  if (has_feature(activation.features, VIRTIO_NET_F_GUEST_ANNOUNCE)) {
-    const std::lock_guard lock(announcer_mutex_);
-    announcer_ = activation.notifier;
-  }
   return {};
 }
 
-void NetDevice::reset() {
-  {
-    const std::lock_guard lock(announcer_mutex_);
-    announcer_ = nullptr;
+void NetDevice::reset_queue(std::uint16_t index) {
+  if (pairs_) {  // else its activation failed
+    pairs_->reset_queue(index);
   }
-  pairs_.reset();
-  configuration_.set_mac(mac_);
-  configuration_.end_announcement();
 }
 
-void NetDevice::announce() {
-  const std::lock_guard lock(announcer_mutex_);
-  if (announcer_ != nullptr) {
-    configuration_.begin_announcement();
-    announcer_->notify_config();
+Status NetDevice::enable_queue(ActiveQueue queue) {
+  if (!pairs_) {
+    return fail("the device is not active");
   }
+  return pairs_->enable_queue(std::move(queue));
+}
+
+void NetDevice::reset() {
+  pairs_.reset();
+  configuration_.set_mac(mac_);
 }
 
 }  // namespace tapir::virtio

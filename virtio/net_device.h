@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -58,15 +57,14 @@ class NetDevice final : public Device {
   void write_config(std::uint64_t offset, std::span<const std::byte> from) override;
   [[nodiscard]] Status activate(Activation activation) override;
   void reset() override;
+  void reset_queue(std::uint16_t index) override;
+  [[nodiscard]] Status enable_queue(ActiveQueue queue) override;
 
   /// The queue pairs there are, used or not.
   std::size_t pairs() const { return counters_.size(); }
   /// Of a pair, since the device was made, resets included. Any thread, any time.
   const NetQueuePair::Counters& counters(std::size_t pair = 0) const { return counters_[pair]; }
   bool link_up() const { return configuration_.link_up(); }
-  /// Asks the driver to tell the network where it is (virtio 1.3, 5.1.6.5.4 Gratuitous Packet Sending), if it
-  /// is active and accepted GUEST_ANNOUNCE. Any thread, any time.
-  void announce();
 
  private:
   const net::MacAddress mac_;
@@ -78,8 +76,6 @@ class NetDevice final : public Device {
   std::vector<std::uint16_t> max_queue_sizes_;
   NetConfiguration configuration_;
   PublishedRules rules_;
-  std::mutex announcer_mutex_;       ///< guards announcer_
-  Notifier* announcer_ = nullptr;    ///< while a driver is active that can be asked to announce itself
   std::unique_ptr<NetPairs> pairs_;  ///< while active
 };
 

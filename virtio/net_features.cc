@@ -19,6 +19,9 @@ constexpr std::uint64_t bit(unsigned number) {
 struct Dependency {
   unsigned feature;
   std::uint64_t any_of;
+  /// Whether a driver may not accept it otherwise, either (virtio 1.3, 5.1.3.1 Feature bit requirements). If
+  /// not, it is only of no use.
+  bool required = true;
 };
 
 // What others need stands before them.
@@ -35,8 +38,11 @@ constexpr std::array kDependencies{
     Dependency{VIRTIO_NET_F_CTRL_RX, bit(VIRTIO_NET_F_CTRL_VQ)},
     Dependency{VIRTIO_NET_F_CTRL_VLAN, bit(VIRTIO_NET_F_CTRL_VQ)},
     Dependency{VIRTIO_NET_F_CTRL_MAC_ADDR, bit(VIRTIO_NET_F_CTRL_VQ)},
-    Dependency{VIRTIO_NET_F_GUEST_ANNOUNCE, bit(VIRTIO_NET_F_CTRL_VQ)},
     Dependency{VIRTIO_NET_F_MQ, bit(VIRTIO_NET_F_CTRL_VQ)},
+    // A device should not offer this one so, and a driver may still accept it (5.1.4.1).
+    Dependency{VIRTIO_NET_F_CTRL_RX_EXTRA, bit(VIRTIO_NET_F_CTRL_VQ), false},
+    Dependency{VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, bit(VIRTIO_NET_F_CTRL_VQ), false},
+    Dependency{VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, bit(VIRTIO_NET_F_GUEST_CSUM), false},
 };
 
 /// virtio 1.3, 5.1.4.1 Device Requirements: mtu from 68; the upper end is a tap's (its length field has room
@@ -44,28 +50,45 @@ constexpr std::array kDependencies{
 constexpr std::uint16_t kMinMtu = 68;
 constexpr std::uint16_t kMaxMtu = 65521;
 
-constexpr std::uint64_t kEthernetHeaderBytes = 14;
+constexpr std::uint32_t kEthernetHeaderBytes = 14;
 
-// Where the checksum is in its transport header: the only places that segmentation can mean.
-constexpr std::uint16_t kTcpChecksumOffset = 16;
-constexpr std::uint16_t kUdpChecksumOffset = 6;
+/// What segmentation can mean: a transport header behind the shortest IP header, inside the frame, and where
+/// the checksum is in it. The kernel asks for the same (include/linux/virtio_net.h, virtio_net_hdr_to_skb).
+struct Transport {
+  std::uint32_t earliest;         ///< where the header can begin
+  std::uint32_t bytes;            ///< of the shortest header
+  std::uint16_t checksum_offset;  ///< in it
+};
+
+constexpr Transport transport_of(std::uint8_t gso_type) {
+  constexpr std::uint32_t kIpv4Bytes = 20;
+  constexpr std::uint32_t kIpv6Bytes = 40;
+  if (gso_type == VIRTIO_NET_HDR_GSO_UDP_L4) {
+    return {kEthernetHeaderBytes + kIpv4Bytes, 8, 6};
+  }
+  const bool ipv6 = (gso_type & ~unsigned{VIRTIO_NET_HDR_GSO_ECN}) == VIRTIO_NET_HDR_GSO_TCPV6;
+  return {kEthernetHeaderBytes + (ipv6 ? kIpv6Bytes : kIpv4Bytes), 20, 16};
+}
+
+/// The kernel wants as many bytes as an IPv4 header has in front of a checksum, from the frame's start.
+constexpr std::uint16_t kMinChecksumStart = 20;
+
+/// The kernel's own mark for segments that are not of one size (GSO_BY_FRAGS), which nobody else may use.
+constexpr std::uint16_t kReservedGsoSize = 0xFFFF;
 
 }  // namespace
 
 std::uint64_t offered_net_features(const net::FrameIoFeatures& host) {
-  std::uint64_t features = bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_RING_F_INDIRECT_DESC) |
-                           bit(VIRTIO_RING_F_EVENT_IDX) | bit(VIRTIO_NET_F_MAC) | bit(VIRTIO_NET_F_STATUS) |
-                           bit(VIRTIO_NET_F_MRG_RXBUF) | bit(VIRTIO_NET_F_CTRL_VQ) |
-                           bit(VIRTIO_NET_F_CTRL_RX) | bit(VIRTIO_NET_F_CTRL_RX_EXTRA) |
-                           bit(VIRTIO_NET_F_CTRL_VLAN) | bit(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-                           bit(VIRTIO_NET_F_GUEST_ANNOUNCE) | net::offered_offloads(host);
-  if (has_feature(features, VIRTIO_NET_F_GUEST_CSUM)) {
-    features |= bit(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
-  }
+  std::uint64_t features =
+      bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_RING_F_INDIRECT_DESC) | bit(VIRTIO_RING_F_EVENT_IDX) |
+      bit(VIRTIO_F_RING_RESET) | bit(VIRTIO_NET_F_MAC) | bit(VIRTIO_NET_F_STATUS) |
+      bit(VIRTIO_NET_F_MRG_RXBUF) | bit(VIRTIO_NET_F_CTRL_VQ) | bit(VIRTIO_NET_F_CTRL_RX) |
+      bit(VIRTIO_NET_F_CTRL_RX_EXTRA) | bit(VIRTIO_NET_F_CTRL_VLAN) | bit(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+      bit(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | net::offered_offloads(host);
   if (host.mtu >= kMinMtu && host.mtu <= kMaxMtu) {
     features |= bit(VIRTIO_NET_F_MTU);
   }
-  return features;
+  return without_net_features(features, 0);
 }
 
 std::uint64_t without_net_features(std::uint64_t features, std::uint64_t off) {
@@ -81,7 +104,8 @@ std::uint64_t without_net_features(std::uint64_t features, std::uint64_t off) {
 bool net_features_consistent(std::uint64_t features) {
   return has_feature(features, VIRTIO_F_VERSION_1) &&
          std::all_of(kDependencies.begin(), kDependencies.end(), [features](const Dependency& dependency) {
-           return !has_feature(features, dependency.feature) || (features & dependency.any_of) != 0;
+           return !dependency.required || !has_feature(features, dependency.feature) ||
+                  (features & dependency.any_of) != 0;
          });
 }
 
@@ -138,7 +162,7 @@ bool sanitise_transmit_header(virtio_net_hdr_v1& header, std::uint64_t frame_byt
     }
   } else {
     const std::uint32_t end = std::uint32_t{header.csum_start} + header.csum_offset + 2;
-    if (!has_feature(features, VIRTIO_NET_F_CSUM) || header.csum_start < kEthernetHeaderBytes ||
+    if (!has_feature(features, VIRTIO_NET_F_CSUM) || header.csum_start < kMinChecksumStart ||
         end > frame_bytes) {
       return false;
     }
@@ -149,9 +173,11 @@ bool sanitise_transmit_header(virtio_net_hdr_v1& header, std::uint64_t frame_byt
     header.hdr_len = 0;
     return true;
   }
-  const bool udp = header.gso_type == VIRTIO_NET_HDR_GSO_UDP_L4;
+  const Transport transport = transport_of(header.gso_type);
   header.hdr_len = static_cast<std::uint16_t>(std::min<std::uint64_t>(header.hdr_len, frame_bytes));
-  return header.gso_size != 0 && header.csum_offset == (udp ? kUdpChecksumOffset : kTcpChecksumOffset);
+  return header.gso_size != 0 && header.gso_size != kReservedGsoSize &&
+         header.csum_start >= transport.earliest && header.csum_start + transport.bytes <= frame_bytes &&
+         header.csum_offset == transport.checksum_offset;
 }
 
 }  // namespace tapir::virtio

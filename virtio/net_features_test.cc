@@ -19,16 +19,15 @@ using testing::kHostOffloads;
 using testing::make_header;
 
 constexpr std::uint64_t kControlled = feature(VIRTIO_NET_F_CTRL_RX) | feature(VIRTIO_NET_F_CTRL_RX_EXTRA) |
-                                      feature(VIRTIO_NET_F_CTRL_VLAN) | feature(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-                                      feature(VIRTIO_NET_F_GUEST_ANNOUNCE);
-constexpr std::uint64_t kAlways = feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_INDIRECT_DESC) |
-                                  feature(VIRTIO_RING_F_EVENT_IDX) | feature(VIRTIO_NET_F_MAC) |
-                                  feature(VIRTIO_NET_F_STATUS) | feature(VIRTIO_NET_F_MRG_RXBUF) |
-                                  kControlled | feature(VIRTIO_NET_F_CTRL_VQ);
+                                      feature(VIRTIO_NET_F_CTRL_VLAN) | feature(VIRTIO_NET_F_CTRL_MAC_ADDR);
+constexpr std::uint64_t kAlways =
+    feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_INDIRECT_DESC) | feature(VIRTIO_RING_F_EVENT_IDX) |
+    feature(VIRTIO_F_RING_RESET) | feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_STATUS) |
+    feature(VIRTIO_NET_F_MRG_RXBUF) | kControlled | feature(VIRTIO_NET_F_CTRL_VQ);
 constexpr std::uint8_t kNeedsCsum = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 constexpr std::uint64_t kFrame = 1000;
 
-// C7, C33, C35, C37: nothing but these, whatever the host end claims.
+// C7, C33, C35, C37, NET-03: nothing but these, whatever the host end claims.
 TEST(NetFeatures, OfferedAreExactlyWhatIsImplemented) {
   EXPECT_EQ(offered_net_features({false, 0, 0}), kAlways);
   EXPECT_EQ(offered_net_features({true, UINT32_MAX, 1500}), kAlways | kGuestOffloads | kHostOffloads |
@@ -71,8 +70,29 @@ TEST(NetFeatures, TurningOneOffTakesThoseThatNeedItAlong) {
   EXPECT_EQ(without_net_features(all, feature(VIRTIO_NET_F_HOST_TSO4)),
             all & ~feature(VIRTIO_NET_F_HOST_TSO4));
   EXPECT_EQ(without_net_features(all, UINT64_MAX), feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_NET_F_MAC));
-  for (unsigned bit = 0; bit < 64; ++bit) {
-    EXPECT_TRUE(net_features_consistent(without_net_features(all, std::uint64_t{1} << bit))) << bit;
+}
+
+// C4, C93: what no control queue or no checksum takes along, the control commands among it.
+TEST(NetFeatures, WithoutAControlQueueNothingThatNeedsItIsOffered) {
+  const std::uint64_t all = offered_net_features({true, net::kAllTunOffloads, 1500});
+  EXPECT_EQ(without_net_features(all, feature(VIRTIO_NET_F_CTRL_VQ)),
+            all & ~(feature(VIRTIO_NET_F_CTRL_VQ) | kControlled | feature(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)));
+  EXPECT_EQ(without_net_features(all, feature(VIRTIO_NET_F_GUEST_CSUM)),
+            all & ~(kGuestOffloads | feature(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)));
+}
+
+// C4, C6: each feature has a switch. Whatever two of them are off, what is left may be offered and accepted,
+// and only these and those that need them are gone.
+TEST(NetFeatures, EachFeatureCanBeTurnedOff) {
+  const std::uint64_t all = offered_net_features({true, net::kAllTunOffloads, 1500});
+  for (unsigned first = 0; first < 64; ++first) {
+    for (unsigned second = 0; second <= first; ++second) {
+      const std::uint64_t off = feature(first) | feature(second);
+      const std::uint64_t left = without_net_features(all, off);
+      ASSERT_TRUE(net_features_consistent(left)) << first << ", " << second;
+      ASSERT_EQ(left & off & ~(feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_NET_F_MAC)), 0U);
+      ASSERT_EQ(without_net_features(left, 0), left) << first << ", " << second;
+    }
   }
 }
 
@@ -85,10 +105,9 @@ TEST(NetFeatures, BitsWithoutThoseTheyNeedAreRefused) {
   EXPECT_FALSE(net_features_consistent(all & ~feature(VIRTIO_NET_F_GUEST_CSUM)));
   EXPECT_FALSE(net_features_consistent(all & ~feature(VIRTIO_NET_F_CTRL_VQ)));
   for (const int bit :
-       {VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_GUEST_ANNOUNCE,
-        VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_USO4,
-        VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_HOST_ECN,
-        VIRTIO_NET_F_HOST_USO}) {
+       {VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_MAC_ADDR, VIRTIO_NET_F_GUEST_TSO4,
+        VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_GUEST_USO6,
+        VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_HOST_ECN, VIRTIO_NET_F_HOST_USO}) {
     EXPECT_FALSE(net_features_consistent(feature(VIRTIO_F_VERSION_1) | feature(static_cast<unsigned>(bit))))
         << bit;
   }
@@ -105,9 +124,12 @@ TEST(NetFeatures, EachFeatureMayBeLeftOutAlone) {
   EXPECT_TRUE(net_features_consistent(feature(VIRTIO_F_VERSION_1)));
   EXPECT_TRUE(net_features_consistent(kAlways | kGuestOffloads));
   EXPECT_TRUE(net_features_consistent(kAlways | kHostOffloads));
+  // Of no use without CTRL_VQ, but not among the requirements of 5.1.3.1.
+  EXPECT_TRUE(net_features_consistent(feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_NET_F_CTRL_RX_EXTRA) |
+                                      feature(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)));
 }
 
-// NET-10, C95-C98, C137: what a driver may say, and what becomes of it.
+// What a driver may say, and what becomes of it.
 struct HeaderCase {
   const char* what;
   net::VnetHeader header;
@@ -125,6 +147,7 @@ const HeaderCase kHeaders[] = {
     {"checksum one byte outside", make_header(kNeedsCsum, 0, 0, 983, 16), false},
     {"checksum offset outside", make_header(kNeedsCsum, 0, 0, 34, 0xFFFF), false},
     {"checksum in the Ethernet header", make_header(kNeedsCsum, 0, 0, 13, 6), false},
+    {"checksum before any IP header ends", make_header(kNeedsCsum, 0, 0, 19, 6), false},
     {"TSO4", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_TCPV4, 1448, 34, 16, 54), true},
     {"TSO6", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_TCPV6, 1428, 54, 16, 74), true},
     {"TSO4 with ECN", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_TCPV4 | 0x80, 1448, 34, 16, 54), true},
@@ -136,12 +159,23 @@ const HeaderCase kHeaders[] = {
     {"TSO with UDP's checksum", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_TCPV4, 1448, 34, 6, 54), false},
     {"USO with TCP's checksum", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_UDP_L4, 1448, 34, 16, 42), false},
     {"USO with ECN", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_UDP_L4 | 0x80, 1448, 34, 6, 42), false},
+    {"TSO4 with its header in the IP header", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_TCPV4, 1448, 33, 16),
+     false},
+    {"TSO6 with its header in the IP header", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_TCPV6, 1428, 53, 16),
+     false},
+    {"TSO4 with its header just inside", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_TCPV4, 100, 980, 16),
+     true},
+    {"TSO4 with its header cut", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_TCPV4, 100, 981, 16), false},
+    {"USO with its header just inside", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_UDP_L4, 100, 992, 6),
+     true},
+    {"the kernel's own size", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_TCPV4, 0xFFFF, 34, 16), false},
     {"UFO", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_UDP, 1448, 34, 6, 42), false},
     {"ECN alone", make_header(kNeedsCsum, VIRTIO_NET_HDR_GSO_ECN, 0, 34, 16), false},
     {"type 2", make_header(kNeedsCsum, 2, 1448, 34, 16), false},
     {"type 255", make_header(kNeedsCsum, 255, 1448, 34, 16), false},
 };
 
+// NET-10, NET-11, C95-C98, C137
 TEST(TransmitHeader, IsJudgedByTheSpecificationsRules) {
   const std::uint64_t all = offered_net_features({true, net::kAllTunOffloads, 0});
   for (const HeaderCase& c : kHeaders) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio/net_pairs.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -30,16 +29,24 @@ NetPairs::~NetPairs() {
   }
 }
 
+std::optional<std::size_t> NetPairs::pair_of(std::uint16_t index) const {
+  if (index < 2 * pairs_.size()) {
+    return index / 2;
+  }
+  return index == 2 * pairs_.size() && has_control_queue_ ? std::optional<std::size_t>(0) : std::nullopt;
+}
+
 void NetPairs::place(ActiveQueue queue) {
-  const std::size_t pair = queue.index / 2;
-  if (pair < pairs_.size()) {
-    if (queue.index % 2 == 0) {
-      pairs_[pair]->set_receive_queue(std::move(queue));
-    } else {
-      pairs_[pair]->set_transmit_queue(std::move(queue));
-    }
-  } else if (queue.index == 2 * pairs_.size() && has_control_queue_) {
+  const auto pair = pair_of(queue.index);
+  if (!pair) {
+    return;
+  }
+  if (queue.index == 2 * pairs_.size()) {
     pairs_[0]->set_control_queue(std::move(queue), [this](std::uint16_t pairs) { return use(pairs); });
+  } else if (queue.index % 2 == 0) {
+    pairs_[*pair]->set_receive_queue(std::move(queue));
+  } else {
+    pairs_[*pair]->set_transmit_queue(std::move(queue));
   }
 }
 
@@ -54,10 +61,28 @@ Status NetPairs::start(std::vector<ActiveQueue> queues) {
   return {};
 }
 
+void NetPairs::reset_queue(std::uint16_t index) {
+  if (const auto pair = pair_of(index)) {
+    static_cast<void>(environment_.io_threads[*pair]->call([&](net::FrameIo& io) -> Status {
+      pairs_[*pair]->remove_queue(io, index);
+      return {};
+    }));
+  }
+}
+
+Status NetPairs::enable_queue(ActiveQueue queue) {
+  const auto pair = pair_of(queue.index);
+  if (!pair) {
+    return {};  // no pair serves it, as at the start
+  }
+  return environment_.io_threads[*pair]->call([&](net::FrameIo& io) -> Status {
+    place(std::move(queue));
+    return pairs_[*pair]->resume(io);
+  });
+}
+
 bool NetPairs::use(std::uint16_t pairs) {
-  // The driver has to set the virtqueues up first (5.1.6.5.6.1): frames for a pair without would be lost.
-  const auto complete = [](const auto& pair) { return pair->complete(); };
-  if (pairs > pairs_.size() || !std::all_of(pairs_.begin() + 1, pairs_.begin() + pairs, complete)) {
+  if (pairs > pairs_.size()) {
     return false;
   }
   const std::size_t before = in_use_;

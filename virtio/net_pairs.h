@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -43,8 +44,14 @@ class NetPairs {
   /// Once. `queues` are those that the driver enabled; what belongs to no pair is left alone. Error: of a
   /// host end; then only destruction may follow.
   [[nodiscard]] Status start(std::vector<ActiveQueue> queues);
+  /// Forgets a virtqueue, with the chains that it holds, on the I/O thread of its pair; the others go on.
+  void reset_queue(std::uint16_t index);
+  /// Serves one again that was reset. Error: its kicks cannot be watched.
+  [[nodiscard]] Status enable_queue(ActiveQueue queue);
 
  private:
+  /// The number of the pair that serves a virtqueue, if one does.
+  std::optional<std::size_t> pair_of(std::uint16_t index) const;
   void place(ActiveQueue queue);
   /// NetControl::UsePairs, on the first pair's I/O thread.
   bool use(std::uint16_t pairs);

@@ -46,7 +46,7 @@ void NetQueuePair::set_control_queue(ActiveQueue queue, NetControl::UsePairs use
 }
 
 Status NetQueuePair::watch(net::FrameIo& io, Direction& direction) {
-  if (direction.kick_fd >= 0) {
+  if (direction.kick_fd >= 0 && !direction.kick_bit) {
     TAPIR_TRY_ASSIGN(direction.kick_bit, io.watch(direction.kick_fd));
   }
   return {};
@@ -77,6 +77,13 @@ Status NetQueuePair::start(net::FrameIo& io) {
   }
   // Frames that the backend made for an earlier driver may need what this one did not accept.
   io.discard_received();
+  return resume(io);
+}
+
+Status NetQueuePair::resume(net::FrameIo& io) {
+  if (halted_) {
+    return {};  // until the device is reset
+  }
   for (Direction* direction : {&receive_, &transmit_, &control_}) {
     if (auto watched = watch(io, *direction); !watched) {
       unwatch_all(io);
@@ -85,6 +92,26 @@ Status NetQueuePair::start(net::FrameIo& io) {
   }
   io.want_receive(receiver_ && receiving_);
   return {};
+}
+
+void NetQueuePair::remove_queue(net::FrameIo& io, std::uint16_t index) {
+  const auto forget = [&io](Direction& direction) {
+    unwatch(io, direction);
+    direction = {};
+  };
+  if (receiver_ && index == receive_index_) {
+    io.want_receive(false);
+    receiver_->stop();
+    receiver_.reset();
+    forget(receive_);
+  } else if (transmitter_ && index == transmit_index_) {
+    transmitter_->stop();
+    transmitter_.reset();
+    forget(transmit_);
+  } else if (commands_ && index == control_index_) {
+    commands_.reset();
+    forget(control_);
+  }
 }
 
 bool NetQueuePair::turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready) {
@@ -168,6 +195,9 @@ void NetQueuePair::halt(net::FrameIo& io, const SplitQueue& ring, std::uint16_t 
 }
 
 Status NetQueuePair::begin_receiving(net::FrameIo& io) {
+  if (!receiver_ || !transmitter_) {
+    return fail("a virtqueue of the pair is not enabled");
+  }
   TAPIR_TRY(io.attach_queue(true));
   receiving_ = true;
   receive_.due = true;
@@ -186,7 +216,7 @@ void NetQueuePair::end_receiving(net::FrameIo& io) {
 
 void NetQueuePair::receive_what_is_there(net::FrameIo& io) {
   receive_.due = true;
-  for (unsigned turns = 0; turns < kLastTurns && receive_.due && !halted_; ++turns) {
+  for (unsigned turns = 0; turns < kLastTurns && receiver_ && receive_.due && !halted_; ++turns) {
     receive(io);
   }
 }

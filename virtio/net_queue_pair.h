@@ -48,18 +48,24 @@ class NetQueuePair final : public IoClient {
 
   NetQueuePair(const Environment& environment, std::uint64_t features);
 
-  // The queues that the driver enabled; before the pair is attached.
+  // The queues that the driver enabled; before the pair is attached, or on the I/O thread before resume().
   void set_receive_queue(ActiveQueue queue);
   void set_transmit_queue(ActiveQueue queue);
   void set_control_queue(ActiveQueue queue, NetControl::UsePairs use_pairs);
-  /// Whether both queues are there.
-  bool complete() const { return receiver_ && transmitter_; }
+
+  // While attached, on the I/O thread.
+  /// Forgets a queue, with the chains that it holds; the others go on.
+  void remove_queue(net::FrameIo& io, std::uint16_t index);
+  /// Begins to serve what was set since.
+  [[nodiscard]] Status resume(net::FrameIo& io);
 
   [[nodiscard]] Status start(net::FrameIo& io) override;
   [[nodiscard]] bool turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready) override;
   void stop(net::FrameIo& io) override;
 
-  /// Attaches the host end. On the I/O thread, as end_receiving(). Error: it cannot be, and does not receive.
+  /// Attaches the host end. On the I/O thread, as end_receiving(). Error: it cannot be, or a virtqueue of the
+  /// pair is missing, which the driver has to set up first (5.1.6.5.6.1): frames would be lost. It does not
+  /// receive then.
   [[nodiscard]] Status begin_receiving(net::FrameIo& io);
   /// Delivers what is there, as far as the driver has buffers and for a bounded time, and detaches the host
   /// end. No buffer is filled afterwards.

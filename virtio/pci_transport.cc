@@ -22,12 +22,9 @@ constexpr std::uint16_t kVendor = 0x1AF4;
 constexpr std::uint16_t kFirstModernDevice = 0x1040;  // plus the device type
 constexpr std::uint32_t kClassEthernet = 0x02'0000;
 constexpr std::uint32_t kClassOther = 0xFF'0000;
-
-/// The common configuration of virtio 1.3. Its last fields belong to features that are not offered; they read
-/// 0.
+/// The common configuration of virtio 1.3. Fields of features that are not offered read 0.
 constexpr std::uint32_t kCommonBytes = 64;
 constexpr std::uint32_t kIsrBytes = 1;
-
 /// Inside the window capability.
 constexpr unsigned kWindowData = sizeof(virtio_pci_cap);
 constexpr unsigned kWindowDataBytes = 4;
@@ -58,6 +55,7 @@ std::size_t field_bytes(std::uint64_t offset) {
     case VIRTIO_PCI_COMMON_Q_MSIX:
     case VIRTIO_PCI_COMMON_Q_ENABLE:
     case VIRTIO_PCI_COMMON_Q_NOFF:
+    case VIRTIO_PCI_COMMON_Q_RESET:
       return 2;
     case VIRTIO_PCI_COMMON_DFSELECT:
     case VIRTIO_PCI_COMMON_DF:
@@ -230,6 +228,8 @@ std::uint64_t PciTransport::read_queue_field(std::uint64_t offset, std::size_t b
       return queue->enabled ? 1 : 0;
     case VIRTIO_PCI_COMMON_Q_NOFF:
       return state_.queue_select();
+    case VIRTIO_PCI_COMMON_Q_RESET:  // no driver sees that a reset goes on
+      return 0;
     default:
       break;
   }
@@ -280,9 +280,10 @@ void PciTransport::write_queue_field(std::uint64_t offset, std::size_t bytes, st
     case VIRTIO_PCI_COMMON_Q_MSIX:
       return state_.set_queue_vector(checked_vector(value));
     case VIRTIO_PCI_COMMON_Q_ENABLE:
+    case VIRTIO_PCI_COMMON_Q_RESET:
       // virtio 1.3, 4.1.4.3.2: the driver must not write 0.
       if (word == 1) {
-        state_.set_queue_enabled(true);
+        offset == VIRTIO_PCI_COMMON_Q_RESET ? state_.reset_queue() : state_.set_queue_enabled(true);
       }
       return;
     default:

@@ -262,14 +262,6 @@ TEST_F(PciTransportTest, DriverFeaturesReadBackTheValidBits) {
   EXPECT_EQ(driver_.read(0x0C, 4), 0U);
 }
 
-// C69: RING_RESET is not offered
-TEST_F(PciTransportTest, QueueResetReadsZeroAndDoesNothing) {
-  driver_.start({0});
-  driver_.write(0x3A, 2, 1);
-  EXPECT_EQ(driver_.read(0x3A, 2), 0U);
-  EXPECT_TRUE(driver_.queue_enabled());
-}
-
 TEST_F(PciTransportTest, DoorbellsFollowTheBar) {
   driver_.transport->attach_mapper(&mapper_);
   EXPECT_TRUE(parts_.doorbell.bound.empty());

@@ -108,12 +108,17 @@ void TransportState::reset() {
   driver_features_select_ = 0;
   queue_select_ = 0;
   for (Queue& each : queues_) {
-    each.size = each.max_size;
-    each.enabled = false;
-    each.areas[0] = each.areas[1] = each.areas[2] = 0;
-    each.vector.store(kNoVector);
-    each.kick.clear();
+    set_power_on_values(each);
   }
+}
+
+void TransportState::set_power_on_values(Queue& queue) {
+  queue.size = queue.max_size;
+  queue.enabled = false;
+  queue.was_reset = false;
+  queue.areas[0] = queue.areas[1] = queue.areas[2] = 0;
+  queue.vector.store(kNoVector);
+  queue.kick.clear();
 }
 
 std::uint32_t TransportState::device_features() const {
@@ -150,11 +155,13 @@ bool TransportState::features_acceptable() const {
 }
 
 TransportState::Queue* TransportState::writable_queue(bool frozen_when_enabled) {
-  if ((status_.load() & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_FAILED)) != 0) {
+  const unsigned status = status_.load();
+  Queue* found = mutable_queue(queue_select_);
+  if (found == nullptr || (status & VIRTIO_CONFIG_S_FAILED) != 0 ||
+      ((status & VIRTIO_CONFIG_S_DRIVER_OK) != 0 && !found->was_reset)) {
     return nullptr;
   }
-  Queue* found = mutable_queue(queue_select_);
-  return found != nullptr && frozen_when_enabled && found->enabled ? nullptr : found;
+  return frozen_when_enabled && found->enabled ? nullptr : found;
 }
 
 void TransportState::set_queue_size(std::uint32_t size) {
@@ -165,9 +172,27 @@ void TransportState::set_queue_size(std::uint32_t size) {
 }
 
 void TransportState::set_queue_enabled(bool enabled) {
-  if (Queue* target = writable_queue(false); target != nullptr) {
-    target->enabled = enabled;
+  Queue* target = writable_queue(false);
+  if (target == nullptr) {
+    return;
   }
+  target->enabled = enabled;
+  if (enabled && std::exchange(target->was_reset, false)) {
+    enable_again(static_cast<std::uint16_t>(queue_select_));
+  }
+}
+
+void TransportState::reset_queue() {
+  const bool accepted = (driver_features_ >> VIRTIO_F_RING_RESET & 1U) != 0;
+  const unsigned status = status_.load();
+  Queue* target = mutable_queue(queue_select_);
+  if (target == nullptr || !target->enabled || !accepted || (status & VIRTIO_CONFIG_S_DRIVER_OK) == 0 ||
+      (status & VIRTIO_CONFIG_S_FAILED) != 0) {
+    return;
+  }
+  device_.reset_queue(static_cast<std::uint16_t>(queue_select_));
+  set_power_on_values(*target);
+  target->was_reset = true;
 }
 
 void TransportState::set_queue_address_low(QueueArea area, std::uint32_t value) {
@@ -225,39 +250,56 @@ Result<Activation> TransportState::build_activation() {
   Activation activation;
   activation.features = driver_features_;
   activation.notifier = this;
-  std::uint16_t index = 0;
-  for (const Queue& from : queues_) {
-    const std::uint16_t number = index++;
-    if (!from.enabled) {
-      continue;
+  for (std::uint32_t i = 0; i < queue_count(); ++i) {
+    const auto index = static_cast<std::uint16_t>(i);
+    if (queue(index)->enabled) {
+      TAPIR_TRY_ASSIGN(ActiveQueue built, build_queue(index));
+      activation.queues.push_back(std::move(built));
     }
-    QueueLayout layout;
-    layout.size = from.size;
-    layout.descriptor_table = GuestAddress{from.areas[static_cast<std::size_t>(QueueArea::kDescriptor)]};
-    layout.avail_ring = GuestAddress{from.areas[static_cast<std::size_t>(QueueArea::kDriver)]};
-    layout.used_ring = GuestAddress{from.areas[static_cast<std::size_t>(QueueArea::kDevice)]};
-    auto created = SplitQueue::create(memory_, layout, driver_features_);
-    if (!created) {
-      return tl::unexpected<Error>(
-          std::move(created).error().with_context("virtqueue " + std::to_string(number)));
-    }
-    activation.queues.push_back(ActiveQueue{number, *std::move(created), from.kick.fd()});
   }
   return activation;
 }
 
+Result<ActiveQueue> TransportState::build_queue(std::uint16_t index) {
+  const Queue& from = *queue(index);
+  QueueLayout layout;
+  layout.size = from.size;
+  layout.descriptor_table = GuestAddress{from.areas[static_cast<std::size_t>(QueueArea::kDescriptor)]};
+  layout.avail_ring = GuestAddress{from.areas[static_cast<std::size_t>(QueueArea::kDriver)]};
+  layout.used_ring = GuestAddress{from.areas[static_cast<std::size_t>(QueueArea::kDevice)]};
+  auto created = SplitQueue::create(memory_, layout, driver_features_);
+  if (!created) {
+    return tl::unexpected<Error>(
+        std::move(created).error().with_context("virtqueue " + std::to_string(index)));
+  }
+  return ActiveQueue{index, *std::move(created), from.kick.fd()};
+}
+
+void TransportState::enable_again(std::uint16_t index) {
+  const Status enabled = [this, index]() -> Status {
+    TAPIR_TRY_ASSIGN(ActiveQueue built, build_queue(index));
+    return device_.enable_queue(std::move(built));
+  }();
+  if (!enabled) {
+    give_up(enabled.error());
+  }
+}
+
 void TransportState::activate() {
   // DRIVER_OK is already set: the device may notify from its own thread before activate() returns.
-  Status activated = [this]() -> Status {
+  const Status activated = [this]() -> Status {
     TAPIR_TRY_ASSIGN(Activation activation, build_activation());
     return device_.activate(std::move(activation));
   }();
   if (!activated) {
-    log_guest(LogLevel::kWarning,
-              "virtio device of type " + std::to_string(device_.type()) +
-                  " was not activated and needs a reset by its driver: " + activated.error().message());
-    set_needs_reset();
+    give_up(activated.error());
   }
+}
+
+void TransportState::give_up(const Error& error) {
+  log_guest(LogLevel::kWarning, "virtio device of type " + std::to_string(device_.type()) +
+                                    " was not activated and needs a reset by its driver: " + error.message());
+  set_needs_reset();
 }
 
 }  // namespace tapir::virtio

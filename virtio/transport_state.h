@@ -65,6 +65,7 @@ class TransportState final : public Notifier {
     const std::uint16_t max_size;
     std::uint16_t size;
     bool enabled = false;
+    bool was_reset = false;       ///< alone, and not enabled since
     std::uint64_t areas[3] = {};  ///< guest-physical addresses, by QueueArea
     /// PCI only. Atomic because the I/O thread reads it for each interrupt, without lock().
     std::atomic<std::uint16_t> vector{kNoVector};
@@ -104,7 +105,8 @@ class TransportState final : public Notifier {
 
   // Queue registers act on the selected virtqueue; when there is none, reads give 0 and writes do nothing.
   // From DRIVER_OK (or FAILED) on, and for the size and addresses of a queue that is enabled, they are frozen
-  // until reset: a device that was activated never sees its queues change under it.
+  // until reset: a device that was activated never sees its queues change under it. A queue that was reset
+  // alone is set up and enabled as before DRIVER_OK.
   std::uint32_t queue_count() const { return static_cast<std::uint32_t>(queues_.size()); }
   std::uint32_t queue_select() const { return queue_select_; }
   void select_queue(std::uint32_t index) { queue_select_ = index; }
@@ -116,6 +118,9 @@ class TransportState final : public Notifier {
   /// Ignored unless a power of two and at most the queue's largest size.
   void set_queue_size(std::uint32_t size);
   void set_queue_enabled(bool enabled);
+  /// Only with RING_RESET accepted, under DRIVER_OK, and of an enabled queue (virtio 1.3, 2.6.1 Virtqueue
+  /// Reset). Returns when the queue has all its defaults, so that no driver ever sees a reset going on.
+  void reset_queue();
   void set_queue_address_low(QueueArea area, std::uint32_t value);
   void set_queue_address_high(QueueArea area, std::uint32_t value);
   /// Not frozen: a driver may map vectors at any time. The transport has checked `vector`.
@@ -141,11 +146,17 @@ class TransportState final : public Notifier {
 
  private:
   Queue* mutable_queue(std::uint32_t index) { return const_cast<Queue*>(std::as_const(*this).queue(index)); }
+  static void set_power_on_values(Queue& queue);
   /// The selected queue when `frozen_when_enabled` and the status allow to change it, else nullptr.
   Queue* writable_queue(bool frozen_when_enabled);
   bool features_acceptable() const;
   void activate();
   [[nodiscard]] Result<Activation> build_activation();
+  [[nodiscard]] Result<ActiveQueue> build_queue(std::uint16_t index);
+  /// Hands a queue to the active device.
+  void enable_again(std::uint16_t index);
+  /// The driver's fault, or the host's: the device needs a reset.
+  void give_up(const Error& error);
 
   Device& device_;
   const GuestMemory& memory_;

@@ -67,6 +67,14 @@ class FakeDevice final : public Device {
     }
     active.reset();
   }
+  void reset_queue(std::uint16_t index) override { queue_resets.push_back(index); }
+  Status enable_queue(ActiveQueue queue) override {
+    if (refuse_activation) {
+      return fail("the test refuses it");
+    }
+    enabled_again.push_back(std::move(queue));
+    return {};
+  }
 
   std::uint32_t device_type = 1;
   std::uint64_t offered = std::uint64_t{1} << 32U | 0x0000'00FFU;  ///< VIRTIO_F_VERSION_1 and eight others
@@ -79,6 +87,8 @@ class FakeDevice final : public Device {
 
   int activations = 0;
   int resets = 0;
+  std::vector<std::uint16_t> queue_resets;
+  std::vector<ActiveQueue> enabled_again;
   std::optional<Activation> active;
 
  private:

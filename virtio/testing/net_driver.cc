@@ -62,32 +62,38 @@ NetDriver::NetDriver(const GuestMemory& memory, std::uint64_t features, std::uin
       notifier_(pair.notifier != nullptr ? *pair.notifier : own_notifier_) {}
 
 Activation NetDriver::activation() {
-  const bool event_index = has_feature(features_, VIRTIO_RING_F_EVENT_IDX);
-  receive_.emplace(memory_, DriverQueue::place(memory_start_ + kReceiveRings, queue_size_), event_index);
-  transmit_.emplace(memory_, DriverQueue::place(memory_start_ + kTransmitRings, queue_size_), event_index);
-  posted_.assign(queue_size_, {});
-  free_receive_.clear();
-  for (unsigned i = 0; i < queue_size_; ++i) {
-    free_receive_.push_back(memory_start_ + kReceiveBuffers + std::uint64_t{i} * kBufferBytes);
-  }
-  in_flight_ = 0;
-
   Activation activation;
   activation.features = features_;
   activation.notifier = &notifier_;
-  const auto add = [&](unsigned index, const DriverQueue& driver, const EventFd& kick) {
-    auto queue = SplitQueue::create(memory_, driver.layout(), features_);
-    CHECK(queue.has_value());
-    activation.queues.push_back({static_cast<std::uint16_t>(index), *std::move(queue), kick.fd()});
-  };
-  const unsigned first = 2U * pair_.number;
-  add(first, *receive_, receive_kick_);
-  add(first + 1, *transmit_, transmit_kick_);
+  const auto first = static_cast<std::uint16_t>(2U * pair_.number);
+  activation.queues.push_back(renew_queue(first, queue_size_));
+  activation.queues.push_back(renew_queue(static_cast<std::uint16_t>(first + 1), queue_size_));
   if (pair_.number == 0 && has_feature(features_, VIRTIO_NET_F_CTRL_VQ)) {
-    control_.emplace(memory_, DriverQueue::place(kControlRings, kControlQueueSize), event_index);
-    add(2U * pair_.count, *control_, control_kick_);
+    activation.queues.push_back(
+        renew_queue(static_cast<std::uint16_t>(2U * pair_.count), kControlQueueSize));
   }
   return activation;
+}
+
+ActiveQueue NetDriver::renew_queue(std::uint16_t index, std::uint16_t size) {
+  constexpr std::array<std::uint64_t, 3> kPlaces{kReceiveRings, kTransmitRings, kControlRings};
+  const unsigned place = index == 2U * pair_.count ? 2U : index % 2U;
+  std::optional<DriverQueue>& driver = place == 0 ? receive_ : place == 1 ? transmit_ : control_;
+  const EventFd& kick = place == 0 ? receive_kick_ : place == 1 ? transmit_kick_ : control_kick_;
+  driver.emplace(memory_, DriverQueue::place(memory_start_ + kPlaces.at(place), size),
+                 has_feature(features_, VIRTIO_RING_F_EVENT_IDX));
+  if (place == 0) {
+    posted_.assign(size, {});
+    free_receive_.clear();
+    for (unsigned i = 0; i < size; ++i) {
+      free_receive_.push_back(memory_start_ + kReceiveBuffers + std::uint64_t{i} * kBufferBytes);
+    }
+  } else if (place == 1) {
+    in_flight_ = 0;
+  }
+  auto queue = SplitQueue::create(memory_, driver->layout(), features_);
+  CHECK(queue.has_value());
+  return {index, *std::move(queue), kick.fd()};
 }
 
 unsigned NetDriver::post(unsigned count, std::uint32_t bytes) {

@@ -79,6 +79,9 @@ class NetDriver {
   /// What a transport hands to the device at DRIVER_OK. The rings begin anew; buffers posted before are
   /// forgotten.
   Activation activation();
+  /// What a transport hands to the device when queue `index` is enabled again after its reset, with this size
+  /// from now on. Its rings begin anew, and its buffers are forgotten.
+  ActiveQueue renew_queue(std::uint16_t index, std::uint16_t size);
   RecordingNotifier& notifier() const { return notifier_; }
   DriverQueue& receive_queue() { return *receive_; }
   DriverQueue& transmit_queue() { return *transmit_; }
@@ -122,7 +125,7 @@ class NetDriver {
 
   const GuestMemory& memory_;
   const std::uint64_t features_;
-  const std::uint16_t queue_size_;
+  const std::uint16_t queue_size_;  ///< at first
   const Pair pair_;
   const std::uint64_t memory_start_;
   RecordingNotifier own_notifier_;

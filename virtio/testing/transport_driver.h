@@ -37,9 +37,9 @@ class TransportDriver {
   virtual void set_queue_size(std::uint32_t size) = 0;
   virtual bool queue_enabled() = 0;
   virtual void enable_queue() = 0;
+  virtual void reset_queue() = 0;
   virtual void set_queue_address(Area area, std::uint64_t address) = 0;
-  /// A kick that reaches user space.
-  virtual void notify(std::uint32_t queue) = 0;
+  virtual void notify(std::uint32_t queue) = 0;  ///< a kick that reaches user space
   virtual std::uint32_t config_generation() = 0;
   virtual void read_config(std::uint64_t offset, std::span<std::byte> into) = 0;
   virtual void write_config(std::uint64_t offset, std::span<const std::byte> from) = 0;
@@ -79,7 +79,7 @@ class TransportDriver {
   }
 };
 
-/// A 1 MiB guest and a device of four virtqueues, as every test of a transport needs them.
+/// A 1 MiB guest and a device of four virtqueues.
 struct TransportParts {
   GuestMemory memory = GuestMemory::create(0x10'0000).value();
   FakeDevice device{{256, 128, 64, 256}};
@@ -121,6 +121,7 @@ class MmioDriver final : public TransportDriver {
   void set_queue_size(std::uint32_t size) override { write(0x38, size); }
   bool queue_enabled() override { return read(0x44) == 1; }
   void enable_queue() override { write(0x44, 1); }
+  void reset_queue() override { write(0xC0, 1); }
   void set_queue_address(Area area, std::uint64_t address) override {
     const std::uint64_t low = 0x80 + std::uint64_t{static_cast<std::uint8_t>(area)} * 0x10;
     write(low, static_cast<std::uint32_t>(address));
@@ -202,12 +203,12 @@ class PciDriver final : public TransportDriver {
   void set_queue_size(std::uint32_t size) override { write(0x18, 2, size); }
   bool queue_enabled() override { return read(0x1C, 2) == 1; }
   void enable_queue() override { write(0x1C, 2, 1); }
+  void reset_queue() override { write(0x3A, 2, 1); }
   void set_queue_address(Area area, std::uint64_t address) override {
     const std::uint64_t low = 0x20 + std::uint64_t{static_cast<std::uint8_t>(area)} * 8;
     write(low, 4, address & 0xFFFF'FFFFU);
     write(low + 4, 4, address >> 32U);
   }
-  /// Queues whose address would lie beyond the notification structure cannot be kicked.
   void notify(std::uint32_t queue) override {
     if (queue < PciTransport::kMaxQueues) {
       write(PciTransport::kNotifyOffset + std::uint64_t{queue} * 4, 2, queue);
