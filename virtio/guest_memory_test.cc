@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <fstream>
+#include <random>
 #include <string>
 
 namespace tapir::virtio {
@@ -176,6 +177,38 @@ TEST(GuestMemory, ClearMakesEverythingZeroAgain) {
   EXPECT_EQ(memory.read_object<std::uint64_t>(GuestAddress{0}), 0U);
   EXPECT_EQ(memory.read_object<std::uint64_t>(GuestAddress{kMiB - 8}), 0U);
   EXPECT_TRUE(memory.write_object(GuestAddress{0}, UINT64_MAX));
+}
+
+// MEM-01: random ranges, most of them near an edge, against the two regions written down as numbers.
+TEST(GuestMemory, GivesExactlyTheRangesThatLieInOneRegion) {
+  const GuestMemory memory = *GuestMemory::create(5 * kGiB);
+  const auto inside = [](std::uint64_t address, std::uint64_t bytes) {
+    const auto fits = [&](std::uint64_t start, std::uint64_t end) {
+      return address >= start && address <= end && bytes <= end - address;
+    };
+    return fits(0, 3 * kGiB) || fits(4 * kGiB, 6 * kGiB);
+  };
+  const std::array<std::uint64_t, 8> edges{0,    3 * kGiB,    4 * kGiB,    6 * kGiB,
+                                           kGiB, 0x8000'0000, 0xFFFF'FFFF, UINT64_MAX};
+  std::mt19937_64 random(5);
+  const auto number = [&] {
+    const std::uint64_t edge = edges[random() % edges.size()];
+    return random() % 4 == 0 ? random() >> (random() % 64) : edge + random() % 64 - 32;
+  };
+  unsigned accepted = 0;
+  for (unsigned i = 0; i < 300'000; ++i) {
+    const std::uint64_t address = number();
+    const std::uint64_t bytes = random() % 3 == 0 ? number() : random() % 64;
+    const auto slice = memory.slice(GuestAddress{address}, bytes);
+    ASSERT_EQ(slice.has_value(), inside(address, bytes)) << std::hex << address << "+" << bytes;
+    if (slice) {
+      const auto& region = memory.regions()[address > 3 * kGiB ? 1 : 0];
+      ASSERT_EQ(slice->data(), region.host.data() + (address - to_integer(region.start)));
+      ASSERT_EQ(slice->size(), bytes);
+      ++accepted;
+    }
+  }
+  EXPECT_GT(accepted, 10'000U);
 }
 
 }  // namespace

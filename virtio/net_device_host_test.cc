@@ -95,6 +95,7 @@ class NetDeviceOnHostEnd : public HostEnd,
   std::unique_ptr<FrameLink> link_;
 };
 
+// C91, C98: what the driver sent is on the wire as it was, checksums that nobody asked for untouched.
 TEST_P(NetDeviceOnHostEnd, CarriesFramesOfEverySizeBothWays) {
   activate();
   driver_->post(256, 4096);

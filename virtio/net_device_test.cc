@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 #include <linux/virtio_config.h>
+#include <sys/mman.h>
 
 #include <array>
 #include <cstring>
@@ -148,6 +149,30 @@ TEST_F(NetDeviceTest, FindsWhatWasMadeAvailableBeforeActivation) {
   EXPECT_EQ(frame->frame, pattern(70));
 }
 
+// C18: the pages of both descriptor tables are read-only for this process while the device works on them.
+TEST_F(NetDeviceTest, NeverWritesToADescriptorTable) {
+  io_->set_transmit_room(0);
+  activate();
+  const auto protect = [this](int protection) {
+    for (testing::DriverQueue* queue : {&driver_->receive_queue(), &driver_->transmit_queue()}) {
+      const auto table = memory_.slice(queue->layout().descriptor_table, 4096);
+      ASSERT_EQ(::mprotect(table->data(), table->size(), protection), 0);
+    }
+  };
+  driver_->post(8, 2048);
+  for (unsigned i = 0; i < 8; ++i) {
+    driver_->send({}, pattern(60, i));
+  }
+  protect(PROT_READ);
+  io_->set_transmit_room(std::nullopt);
+  for (unsigned i = 0; i < 8; ++i) {
+    io_->inject(with_header({}, pattern(60, i)));
+  }
+  EXPECT_TRUE(io_->wait_for_sent(8));
+  EXPECT_TRUE(wait_for([this] { return received().frames.get() == 8; }));
+  protect(PROT_READ | PROT_WRITE);
+}
+
 // virtio 1.3, 5.1.2 Virtqueues: the control queue exists only with its feature, whatever the driver enables.
 TEST_F(NetDeviceTest, ControlQueueIsLeftAloneWithoutItsFeature) {
   driver_.emplace(memory_, device_->features());
@@ -224,6 +249,7 @@ TEST_F(NetDeviceTest, WorksAgainAfterEachReset) {
   }
 }
 
+// C88, C92
 TEST_F(NetDeviceTest, OperatorsChoicesAreWhatTheDriverSees) {
   NetDeviceOptions options;
   options.features_off = feature(VIRTIO_NET_F_MRG_RXBUF) | feature(VIRTIO_NET_F_CSUM);

@@ -162,8 +162,8 @@ TEST_F(NetReceiverTest, ReceivingGoesOnWhenTheDriverRefills) {
   }
 }
 
-// C138: buffers too small for the header, empty ones, read-only ones, and broken chains come back with length
-// 0.
+// C16, C138: buffers too small for the header, empty ones, read-only ones, and broken chains come back with
+// length 0.
 TEST_F(NetReceiverTest, UnusableBuffersComeBackWithLengthZero) {
   activate();
   testing::DriverQueue& queue = driver_->receive_queue();
@@ -182,7 +182,7 @@ TEST_F(NetReceiverTest, UnusableBuffersComeBackWithLengthZero) {
   EXPECT_EQ(queue.take_used()->bytes, 72U);
   EXPECT_EQ(received().bad_chains.get(), 5U);
   EXPECT_FALSE(driver_->notifier().needs_reset());
-  // C16: a readable buffer is never written to.
+  // A readable buffer is never written to.
   EXPECT_EQ(memory_.read_object<std::uint64_t>(GuestAddress{0x3000000}), 0U);
   // The frame's bytes, behind the header.
   EXPECT_EQ(memory_.read_object<std::byte>(GuestAddress{0x300100D}), pattern(60)[1]);

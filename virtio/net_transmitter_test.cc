@@ -72,7 +72,7 @@ TEST_F(NetTransmitterTest, HeaderMayBeCutAnywhere) {
   EXPECT_EQ(io_->take_sent()[0], with_header(header, frame));
 }
 
-// NET-07: fewer bytes than a header, and than an Ethernet header behind it.
+// NET-07, VQ-16: fewer bytes than a header, and than an Ethernet header behind it.
 TEST_F(NetTransmitterTest, ShortFramesAreDroppedAndCounted) {
   activate();
   for (std::size_t bytes = 0; bytes < 26; ++bytes) {

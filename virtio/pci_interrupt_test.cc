@@ -47,7 +47,7 @@ class PciInterruptTest : public ::testing::Test {
   PciDriver driver_{parts_};
 };
 
-// C83, C84, TR-06
+// C83, C84, C135, TR-06
 TEST_F(PciInterruptTest, VectorRegistersReadBackValidVectorsAndNoVectorOtherwise) {
   driver_.select_queue(1);
   for (std::uint32_t vector = 0; vector <= 0xFFFF; ++vector) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// VQ-07, VQ-08, C27: driver and device on two threads that really sleep. A lost kick or a lost interrupt is a
+// Driver and device on two threads that really sleep. A lost kick or a lost interrupt is a
 // stall for ever, a torn or early index is a wrong byte or a broken queue. Most telling under ThreadSanitizer
 // and at -O0.
 #include <gtest/gtest.h>
@@ -74,6 +74,7 @@ class SplitQueueLitmus : public ::testing::TestWithParam<bool> {
   std::uint64_t interrupts_ = 0;
 };
 
+// VQ-07, VQ-08, C27
 TEST_P(SplitQueueLitmus, NoChainIsLostDoubledOrSeenEarly) {
   const GuestMemory memory = *GuestMemory::create(1024 * 1024);
   const bool event_index = GetParam();

@@ -148,7 +148,7 @@ TEST_F(SplitQueueTest, FullRingIsNotAJump) {
   EXPECT_FALSE(queue_.broken());
 }
 
-// VQ-05
+// C130, VQ-05
 TEST_F(SplitQueueTest, ReturnsHeadWithZeroLengthWhenChainIsCyclic) {
   const auto link = [this](std::uint16_t index, std::uint16_t next) {
     driver_.write_descriptor(index, {kBuffers, 4, VRING_DESC_F_NEXT, next});
@@ -267,8 +267,8 @@ TEST_F(SplitQueueTest, DrainIsBoundedByWhatWasSeenWhenItBegan) {
   }
 }
 
-// VQ-09: another CPU rewrites descriptors and heads while they are walked. Whatever comes out lies in RAM and
-// adds up; the sanitizers and the guard pages watch the rest.
+// C133, VQ-09: another CPU rewrites descriptors and heads while they are walked. Whatever comes out lies in
+// RAM and adds up; the sanitizers and the guard pages watch the rest.
 TEST_F(SplitQueueTest, PiecesStayInRamWhileDescriptorsChangeUnderTheWalk) {
   memory_ = *GuestMemory::create(kMemoryBytes);
   DriverQueue driver(memory_, layout_, true);

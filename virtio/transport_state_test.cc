@@ -184,6 +184,7 @@ TEST_F(TransportStateTest, TakesOnlyQueueSizesThatArePowersOfTwoUpToTheLargest) 
   }
 }
 
+// C43, VQ-24: a queue that is not enabled never reaches the device.
 TEST_F(TransportStateTest, HandsTheDeviceOnlyTheEnabledQueuesWithTheirNumbersAndKicks) {
   negotiate();
   for (const std::uint32_t index : {2U, 0U}) {

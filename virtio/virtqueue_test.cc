@@ -184,7 +184,7 @@ TYPED_TEST(VirtqueueTest, RefusesReadableAfterWritable) {
             ChainFault::kOrder);
 }
 
-// VQ-19: the sum is kept in 64 bits.
+// C130, VQ-19: the sum is kept in 64 bits.
 TYPED_TEST(VirtqueueTest, RefusesMoreThanFourGiBInOneChain) {
   this->memory_ = *GuestMemory::create(std::uint64_t{3} << 30);
   this->renew(this->kSize, true);
@@ -194,7 +194,7 @@ TYPED_TEST(VirtqueueTest, RefusesMoreThanFourGiBInOneChain) {
             ChainFault::kTooLarge);
 }
 
-// VQ-20: what readv and writev take at most, and one more.
+// C15, VQ-20: what readv and writev take at most, and one more.
 TYPED_TEST(VirtqueueTest, TakesTheMostPiecesOfASystemCallAndRefusesMore) {
   this->renew(2048, true);
   ChainBuilder builder;
@@ -281,8 +281,8 @@ TYPED_TEST(VirtqueueTest, RefusesIndirectTablesThatWereNotNegotiated) {
   EXPECT_EQ(this->fault_of(ChainBuilder().readable(kBuffers, 12), true), ChainFault::kIndirect);
 }
 
-// C27, C104: entries are there, but invisible, until the one publication of all of them. VQ-21: lengths as
-// written.
+// C27-C29, C104: entries are there, but invisible, until the one publication of all of them. VQ-21: lengths
+// as written.
 TYPED_TEST(VirtqueueTest, UsedChainsAppearTogetherAtPublication) {
   std::vector<std::uint16_t> heads;
   for (unsigned i = 0; i < 3; ++i) {

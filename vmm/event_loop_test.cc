@@ -221,6 +221,7 @@ TEST_F(EventLoopTest, TimersRepeatAndCancel) {
   EXPECT_EQ(calls, 3);
 }
 
+// SIG-01: a signal is read from a descriptor; no code runs in a handler.
 TEST_F(EventLoopTest, TakesSignalsAsEvents) {
   std::vector<int> seen;
   const std::array numbers{SIGTERM, SIGHUP, SIGCONT};

@@ -240,7 +240,7 @@ TEST_F(SerialTest, LoopbackWiresTheModemLinesCrosswise) {
   }
 }
 
-// A divisor of 0 stopped an emulator once (CVE-2016-8669). Nothing here divides by it.
+// SER-02: a divisor of 0 stopped an emulator once (CVE-2016-8669). Nothing here divides by it.
 TEST_F(SerialTest, TakesEveryDivisor) {
   for (unsigned value = 0; value <= 0xFFFF; value += value < 0x200 ? 1 : 251) {
     set(kLcr, kDlab | 3);

@@ -14,6 +14,7 @@
 using namespace tapir;
 using namespace tapir::vmm::boot;
 
+// LDR-01
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const virtio::GuestMemory memory = virtio::GuestMemory::create(32U << 20U).value();
   // The last two bytes choose the initrd and the command line, so that a plain kernel file is a good seed.
