@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import typing
 
 import counters
 from frames import MAC, TAP, Echo, Stream
@@ -45,7 +46,10 @@ class Case:
     stream: bool = False  # of frames that tell the guest how to reset the machine
     flood: int = 0  # bytes that the guest prints behind its END
     flood_to: str = ""  # "file", or "pipe": one that nobody reads before the VMM has ended
+    quiet: bool = False  # the VMM may write no more than MOST_LINES a second, whatever the guest does
     limit: int = 60  # seconds
+
+    MOST_LINES: typing.ClassVar[int] = 10
 
 
 CASES = {
@@ -80,6 +84,24 @@ CASES = {
     "echo-pci": Case("echo", "transport=pci", device="virtio-net-pci", frames=500, limit=120),
     "echo-mmio": Case("echo", "transport=mmio", device="virtio-net-device", frames=500, limit=120),
     "statistics": Case("echo", "transport=pci", device="virtio-net-pci", frames=200, counted=True, limit=120),
+    # They attack their own device; the VMM lives, says little, and the device works again after a reset.
+    # C126-C134, VQ-01, VQ-02, VQ-04, VQ-05, VQ-11, VQ-17, VQ-18, VQ-22, VQ-23
+    "hostile-rings-pci": Case("hostile_rings", "transport=pci", device="virtio-net-pci", quiet=True),
+    # C126-C134, VQ-01, VQ-02, VQ-04, VQ-05, VQ-11, VQ-17, VQ-18, VQ-22, VQ-23
+    "hostile-rings-mmio": Case("hostile_rings", "transport=mmio", device="virtio-net-device", quiet=True),
+    # C50, C126, C127, C134, TR-01, TR-11, RST-01, VQ-24
+    "hostile-state-pci": Case("hostile_state", "transport=pci", device="virtio-net-pci", quiet=True),
+    # C50, C126, C127, C134, TR-01, TR-11, RST-01, VQ-24
+    "hostile-state-mmio": Case("hostile_state", "transport=mmio", device="virtio-net-device", quiet=True),
+    # C125, C137-C139, NET-05, NET-06, NET-07, NET-10, NET-16
+    "hostile-frames-pci": Case("hostile_frames", "transport=pci", device="virtio-net-pci", quiet=True),
+    # C125, C137-C139, NET-05, NET-06, NET-07, NET-10, NET-16
+    "hostile-frames-mmio": Case("hostile_frames", "transport=mmio", device="virtio-net-device", quiet=True),
+    # C133, RST-01, VQ-09, VQ-11
+    "hostile-races-pci": Case("hostile_races", "transport=pci", device="virtio-net-pci", cpus=2, quiet=True, limit=120),
+    # C133, RST-01, VQ-09, VQ-11
+    "hostile-races-mmio": Case("hostile_races", "transport=mmio", device="virtio-net-device", cpus=2, quiet=True,
+                               limit=120),
     # A byte is an exit to the VMM, which on some hosts takes 20 us. More than the VMM's buffer and a pipe hold.
     "flood-file": Case("flood", flood=512 << 10, flood_to="file", limit=120),
     "flood-pipe": Case("flood", flood=512 << 10, flood_to="pipe", limit=120),
@@ -178,7 +200,8 @@ def run_case(options, case):
     selector.register(vmm.stdout, selectors.EVENT_READ)
     if echo:
         selector.register(echo, selectors.EVENT_READ)
-    deadline = time.monotonic() + case.limit
+    start = time.monotonic()
+    deadline = start + case.limit
     pending = b""
     if stream:
         stream.start()
@@ -211,6 +234,9 @@ def run_case(options, case):
         for line in errors.splitlines():
             print("  stderr: " + line)
         judge_status(options, case, judge, status)
+        seconds = 1 + time.monotonic() - start
+        if case.quiet and len(errors.splitlines()) > case.MOST_LINES * seconds:
+            judge.faults.append(f"the VMM wrote {len(errors.splitlines())} lines in {seconds:.0f} s")
     except subprocess.TimeoutExpired:
         judge.faults.append(f"the VMM still ran after {case.limit} s")
     finally:

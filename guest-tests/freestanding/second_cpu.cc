@@ -25,12 +25,31 @@ second_cpu_code:
 2:
   jmp 2b
 second_cpu_code_end:
+  .globl second_cpu_flipper
+  .globl second_cpu_flipper_end
+second_cpu_flipper:
+  movw %cs, %ax
+  movw %ax, %ds
+  movw $0x8300, %ax
+  movw %ax, %es
+1:
+  incl 0x1000
+  xorw %bx, %bx
+2:
+  roll $3, %es:(%bx)
+  addw $4, %bx
+  cmpw $512, %bx
+  jb 2b
+  jmp 1b
+second_cpu_flipper_end:
   .code64
   .text
 )");
 
 extern "C" const std::uint8_t second_cpu_code[];
 extern "C" const std::uint8_t second_cpu_code_end[];
+extern "C" const std::uint8_t second_cpu_flipper[];
+extern "C" const std::uint8_t second_cpu_flipper_end[];
 
 namespace guest {
 namespace {
@@ -51,16 +70,10 @@ void send(std::uint32_t command) {
   write_register<std::uint32_t>(kCommandLow, command);
 }
 
-}  // namespace
-
-bool SecondCpu::untouched() {
-  return read_register<std::uint32_t>(kCount) == 0 && read_register<std::uint32_t>(kOrder) == 0;
-}
-
-bool SecondCpu::start() {
-  const auto bytes = static_cast<std::size_t>(second_cpu_code_end - second_cpu_code);
-  for (std::size_t i = 0; i < bytes; ++i) {
-    write_register<std::uint8_t>(kCode + i, second_cpu_code[i]);
+/// Copies the code to where it runs and starts it. False if it does not begin to count.
+bool start_code(const std::uint8_t* begin, const std::uint8_t* end) {
+  for (std::size_t i = 0; i < static_cast<std::size_t>(end - begin); ++i) {
+    write_register<std::uint8_t>(kCode + i, begin[i]);
   }
   write_register<std::uint32_t>(kSpuriousVector, kEnabled);
   send(kInit);
@@ -72,6 +85,24 @@ bool SecondCpu::start() {
     in8(0x80);
   }
   return false;
+}
+
+}  // namespace
+
+bool SecondCpu::untouched() {
+  return read_register<std::uint32_t>(kCount) == 0 && read_register<std::uint32_t>(kOrder) == 0;
+}
+
+bool SecondCpu::start() {
+  return start_code(second_cpu_code, second_cpu_code_end);
+}
+
+bool SecondCpu::start_flipping() {
+  return start_code(second_cpu_flipper, second_cpu_flipper_end);
+}
+
+void SecondCpu::stop() {
+  send(kInit);
 }
 
 void SecondCpu::order_reset() {

@@ -14,6 +14,11 @@ class SecondCpu {
   /// INIT and start-up IPI (Intel SDM, volume 3, 9.4.4 MP Initialization Example). False if it does not begin
   /// to count.
   static bool start();
+  /// Instead, it rotates the bits of the 512 bytes at kFlipped, over and over, as fast as it can.
+  static bool start_flipping();
+  static constexpr std::uintptr_t kFlipped = 0x8'3000;
+  /// Whatever it does, it does no more.
+  static void stop();
   /// It resets the machine through port 0xCF9 the next time around.
   static void order_reset();
 };

@@ -11,6 +11,7 @@ namespace guest {
 namespace {
 
 constexpr std::uintptr_t kPage = 4096;
+constexpr std::uint8_t kDriver = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
 
 constexpr std::uint16_t kDescriptorWrite = 2;   // VIRTQ_DESC_F_WRITE
 constexpr std::uint16_t kUsedNoNotify = 1;      // VIRTQ_USED_F_NO_NOTIFY
@@ -50,20 +51,26 @@ bool PolledQueue::take_used(std::uint16_t& head, std::uint32_t& bytes) {
   return true;
 }
 
-bool VirtioNetDriver::start() {
-  constexpr std::uint8_t kDriver = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
+bool VirtioNetDriver::agree(std::uint64_t more_features) {
   set_status(0);
   while (status() != 0) {
   }
   set_status(VIRTIO_CONFIG_S_ACKNOWLEDGE);
   set_status(kDriver);
-  set_features(std::uint64_t{1} << VIRTIO_F_VERSION_1 | std::uint64_t{1} << VIRTIO_NET_F_MAC);
+  set_features(more_features | std::uint64_t{1} << VIRTIO_F_VERSION_1 | std::uint64_t{1} << VIRTIO_NET_F_MAC);
   set_status(kDriver | VIRTIO_CONFIG_S_FEATURES_OK);
-  if ((status() & VIRTIO_CONFIG_S_FEATURES_OK) == 0) {
+  return (status() & VIRTIO_CONFIG_S_FEATURES_OK) != 0;
+}
+
+bool VirtioNetDriver::start(std::uint64_t more_features) {
+  if (!agree(more_features)) {
     return false;
   }
   set_up_queue(0);
   set_up_queue(1);
+  if ((more_features >> VIRTIO_NET_F_CTRL_VQ & 1) != 0) {
+    set_up_queue(2);
+  }
   set_status(kDriver | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
   return status() == (kDriver | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
 }
@@ -105,8 +112,10 @@ void VirtioNetDriver::set_features(std::uint64_t features) const {
 }
 
 void VirtioNetDriver::set_up_queue(std::uint16_t queue) {
-  const std::uintptr_t descriptors = kRings + 3 * kPage * queue;
+  const std::uintptr_t descriptors = rings_ + 3 * kPage * queue;
   PolledQueue& rings = queues_[queue];
+  rings.avail_index = 0;
+  rings.used_index = 0;
   rings.descriptors = reinterpret_cast<Descriptor*>(descriptors);
   rings.avail = reinterpret_cast<std::uint16_t*>(descriptors + kPage);
   rings.used = reinterpret_cast<volatile std::uint16_t*>(descriptors + 2 * kPage);
