@@ -14,6 +14,7 @@ Output and exit status as of matrix.py, whose checks it borrows. For tapir only.
 import argparse
 import fcntl
 import os
+import re
 import struct
 import time
 
@@ -66,6 +67,37 @@ def check_interrupts(guest, msi):
     wanted, other = ("PCI-MSI", "IO-APIC") if msi else ("IO-APIC", "PCI-MSI")
     taken = sum(int(line.split()[1]) for line in lines if wanted in line)
     return taken > 0 and not any(other in line for line in lines), f"{taken} by {wanted}"
+
+
+# C12, C13, C69: Linux resizes a virtqueue by resetting it alone.
+def check_resize(guest):
+    sizes = []
+    with traffic.Background(ADDRESS, MAC):
+        for size in (64, 32, 256, 128):
+            output_of(guest, f"ethtool -G eth0 rx {size} tx {size}")
+            shown = output_of(guest, "ethtool -g eth0").partition("Current")[2]
+            sizes.append((size, int(re.search(r"RX:\s*(\d+)", shown)[1]), int(re.search(r"TX:\s*(\d+)", shown)[1])))
+    loss = traffic.ping(ADDRESS)
+    return loss == 0 and all(len(set(each)) == 1 for each in sizes), f"asked, RX, TX: {sizes}; {loss:g} % lost"
+
+
+# C57: whatever lspci cannot read, or finds wrong, it marks. It does not know virtio's window capability by name.
+def check_lspci(guest, log):
+    dump = output_of(guest, 'cd /sys/bus/pci/devices; for device in *; do echo "$device"; '
+                            "od -A n -v -t x1 $device/config; done")
+    text = ""
+    for line in dump.splitlines():
+        if ":" in line:
+            text, offset = f"{text}\n{line[5:]} device\n", 0
+        else:
+            text, offset = f"{text}{offset:02x}: {line.strip()}\n", offset + 16
+    with open(f"{log}.config", "w", encoding="ascii") as file:
+        file.write(text)
+    shown = host("lspci", "-F", f"{log}.config", "-vvv")
+    with open(log, "w", encoding="ascii") as file:
+        file.write(shown)
+    wrong = re.findall(r".*(?:!!!|\?\?|<chain|(?<!VirtIO: <)[Uu]nknown|access denied).*", shown)
+    return "VirtIO: CommonCfg" in shown and not wrong, f"marked: {wrong}" if wrong else "nothing marked"
 
 
 def check_no_offloads(guest, name):
@@ -132,6 +164,8 @@ def run_pvh(options, recipe):
         ("pair-ping", lambda guest: check_ping(ADDRESS)),
         ("pair-offloads", check_offloads),
         ("msi", lambda guest: check_interrupts(guest, msi=True)),
+        ("resize", check_resize),
+        ("lspci", lambda guest: check_lspci(guest, os.path.join(options.logs, "variants-pvh.lspci"))),
         ("no-header", check_second_nic),
         ("no-header-ping", lambda guest: check_ping(SECOND_ADDRESS)),
         ("no-header-offloads", lambda guest: check_no_offloads(guest, "eth1")),
