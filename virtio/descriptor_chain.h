@@ -64,12 +64,13 @@ class DescriptorChain {
   std::uint64_t writable_bytes() const { return parts_.writable_bytes; }
   /// Entries of the virtqueue that it occupies until it is used: one for an indirect table.
   std::uint16_t ring_descriptors() const { return parts_.ring_descriptors; }
-  /// The index of its first descriptor, which is how the driver knows it.
+  /// How the driver knows it: the index of its first descriptor, or of a packed virtqueue its buffer ID.
   std::uint16_t head() const { return parts_.head; }
 
  private:
   friend class ChainAssembler;
   friend class SplitQueue;
+  friend class PackedQueue;
 
   /// Copied at each move: one for every buffer of a frame, several times.
   struct Parts {

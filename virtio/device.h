@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "net/base/result.h"
-#include "virtio/split_queue.h"
+#include "virtio/virtqueue.h"
 
 namespace tapir::virtio {
 
@@ -31,7 +31,7 @@ class Notifier {
 /// A virtqueue that the driver enabled, handed to the device for as long as it is active.
 struct ActiveQueue {
   std::uint16_t index = 0;
-  SplitQueue queue;
+  Virtqueue queue;
   int kick_fd =
       -1;  ///< borrowed eventfd that the driver's kicks signal; already readable if a kick came early
 };

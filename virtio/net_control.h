@@ -39,7 +39,7 @@ class NetControl {
   /// Obeys what there is, as many commands as the virtqueue has entries.
   [[nodiscard]] TurnEnd run(net::FrameIo& io);
 
-  const SplitQueue& ring() const { return queue_.ring; }
+  const Virtqueue& ring() const { return queue_.ring; }
 
  private:
   /// Reads the driver's bytes one behind the other, each of them once.

@@ -78,7 +78,7 @@ struct Fixture {
         driver(memory(), testing::DriverQueue::place(kRings, kQueueSize),
                has_feature(accepted, VIRTIO_RING_F_EVENT_IDX)) {
     rules.publish({features, ReceiveFilter(configuration.mac(), features)});
-    auto queue = SplitQueue::create(memory(), driver.layout(), features);
+    auto queue = Virtqueue::create(memory(), driver.layout(), features);
     CHECK(queue.has_value());
     control.emplace(NetQueue{*std::move(queue), 2, notifier, counters}, features, configuration, rules);
   }

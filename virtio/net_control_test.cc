@@ -371,7 +371,7 @@ TEST_F(NetControlTest, ResetForgetsTheFilter) {
 // O6
 TEST_F(NetControlTest, BrokenControlQueueAsksForAReset) {
   activate();
-  driver_->control_queue().set_avail_index(30000);
+  driver_->control_queue().break_ring();
   driver_->force_kicks();
   ASSERT_TRUE(wait_for([this] { return driver_->notifier().needs_reset(); }));
   device_->reset();

@@ -13,6 +13,7 @@
 #include "virtio/device.h"
 #include "virtio/io_thread.h"
 #include "virtio/net_configuration.h"
+#include "virtio/net_features.h"
 #include "virtio/net_pairs.h"
 #include "virtio/net_queue_pair.h"
 #include "virtio/receive_rules.h"
@@ -21,7 +22,7 @@ namespace tapir::virtio {
 
 /// What an operator may choose of a network device.
 struct NetDeviceOptions {
-  std::uint64_t features_off = 0;  ///< 1 << VIRTIO_NET_F_* or VIRTIO_F_*: not to be offered
+  std::uint64_t features_off = kOffByDefault;  ///< 1 << VIRTIO_NET_F_* or VIRTIO_F_*: not to be offered
   std::array<std::uint16_t, 2> queue_sizes{256, 256};  ///< at most, of receiveq and transmitq: powers of 2
   bool multi_queue = false;  ///< to offer VIRTIO_NET_F_MQ, with a queue pair for each host end
   std::uint16_t mtu = 0;     ///< what the driver is told, 68 to 65521; 0: the host end's

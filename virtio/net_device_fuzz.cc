@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole network device on the sync engine over a socket pair. The first bytes choose features and queue
-// size; then come operations of two bytes each (kicks, frames from the host end, changes of a ring word,
-// resets); what is left is guest memory from its start, in which the rings of the receive, transmit and
-// control queues come first.
+// The whole network device on the sync engine over a socket pair. The first bytes choose features, queue
+// size and ring format; then come operations of two bytes each (kicks, frames from the host end, changes of a
+// ring word, resets); what is left is guest memory from its start, in which the rings of the receive,
+// transmit and control queues come first.
 #include <linux/virtio_config.h>
 #include <sys/socket.h>
 
@@ -51,8 +51,10 @@ struct Harness {
     auto io = net::make_frame_io(std::move(port), net::EngineChoice::kSync);
     CHECK(io.has_value());
     io_thread = *IoThread::start(*std::move(io), "io-fuzz");
-    device = std::make_unique<NetDevice>(net::MacAddress{}, std::vector{io_thread.get()},
-                                         NetDeviceOptions{.multi_queue = true});
+    NetDeviceOptions everything;
+    everything.features_off = 0;
+    everything.multi_queue = true;
+    device = std::make_unique<NetDevice>(net::MacAddress{}, std::vector{io_thread.get()}, everything);
   }
 
   GuestMemory memory = *GuestMemory::create(kMemoryBytes);
@@ -75,10 +77,10 @@ void activate(Harness& harness, std::uint64_t features, std::uint16_t size) {
     // The rings of all queues at the front of memory, one after the other.
     const std::uint64_t base = index * std::uint64_t{0x2800};
     auto queue =
-        SplitQueue::create(harness.memory,
-                           {index == 2 ? std::min(size, NetDevice::kMaxControlQueueSize) : size,
-                            GuestAddress{base + 0x40}, GuestAddress{base}, GuestAddress{base + 0x1400}},
-                           features);
+        Virtqueue::create(harness.memory,
+                          {index == 2 ? std::min(size, NetDevice::kMaxControlQueueSize) : size,
+                           GuestAddress{base + 0x40}, GuestAddress{base}, GuestAddress{base + 0x1400}},
+                          features);
     CHECK(queue.has_value());
     activation.queues.push_back({index, *std::move(queue), kicks[index]->fd()});
   }
@@ -131,6 +133,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       VIRTIO_NET_F_HOST_USO,  VIRTIO_NET_F_GUEST_ECN,  VIRTIO_NET_F_CTRL_VLAN,      VIRTIO_NET_F_CTRL_RX};
   for (unsigned i = 0; i < optional.size(); ++i) {
     features &= ~(std::uint64_t{input[1] >> i & 1U} << optional[i]);
+  }
+  if ((input[2] & 1U) == 0) {
+    features &= ~kOffByDefault;
   }
   CHECK(harness.device->accepts(features));
   const auto ram = harness.memory.regions()[0].host;

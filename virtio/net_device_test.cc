@@ -181,13 +181,13 @@ TEST_F(NetDeviceTest, ControlQueueIsLeftAloneWithoutItsFeature) {
   ASSERT_EQ(activation.queues.size(), 3U);
   ASSERT_TRUE(device_->accepts(activation.features));
   ASSERT_TRUE(device_->activate(std::move(activation)));
-  driver_->control_queue().set_avail_index(30000);  // would break a queue that is looked at
+  driver_->control_queue().break_ring();  // would break a queue that is looked at
   driver_->force_kicks();
   driver_->send({}, pattern(60));
   EXPECT_TRUE(driver_->wait_until_sent());
   device_->reset();
   EXPECT_FALSE(driver_->notifier().needs_reset());
-  EXPECT_EQ(driver_->control_queue().used_index(), 0);
+  EXPECT_FALSE(driver_->control_queue().take_used());
 }
 
 // RST-01, C10: with frames parked in the device and buffers held, reset returns, and nothing is touched
@@ -217,7 +217,7 @@ TEST_F(NetDeviceTest, TouchesNothingAfterReset) {
               notifications);
     EXPECT_FALSE(io_->receive_wanted());
     // The used rings; the driver itself wrote the others.
-    for (testing::DriverQueue* queue : {&driver_->receive_queue(), &driver_->transmit_queue()}) {
+    for (testing::DriverEnd* queue : {&driver_->receive_queue(), &driver_->transmit_queue()}) {
       const auto at = to_integer(queue->layout().used_ring);
       EXPECT_TRUE(std::equal(ram.begin() + static_cast<std::ptrdiff_t>(at),
                              ram.begin() + static_cast<std::ptrdiff_t>(at + 2054),
@@ -315,8 +315,8 @@ TEST_F(NetDeviceTest, LinkGoesDownWhenTheHostEndIsGone) {
 TEST_F(NetDeviceTest, BrokenQueueAsksForAResetAndStopsThePair) {
   for (const bool transmit : {true, false}) {
     activate();
-    testing::DriverQueue& queue = transmit ? driver_->transmit_queue() : driver_->receive_queue();
-    queue.set_avail_index(30000);
+    testing::DriverEnd& queue = transmit ? driver_->transmit_queue() : driver_->receive_queue();
+    queue.break_ring();
     io_->inject(with_header({}, pattern(60)));
     driver_->force_kicks();
     ASSERT_TRUE(wait_for([this] { return driver_->notifier().needs_reset(); })) << transmit;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <linux/virtio_config.h>
+
 #include <cstdint>
 
 #include "net/frame_io.h"
@@ -11,6 +13,9 @@ namespace tapir::virtio {
 constexpr bool has_feature(std::uint64_t features, unsigned bit) {
   return (features >> bit & 1U) != 0;
 }
+
+/// What is offered only when an operator asks for it, as in QEMU.
+inline constexpr std::uint64_t kOffByDefault = std::uint64_t{1} << VIRTIO_F_RING_PACKED;
 
 /// Every feature bit of a network device on this host end: VERSION_1, the ring features, MAC, STATUS,
 /// MRG_RXBUF, the control virtqueue with all that it commands, MTU if it is known and from 68 to 65521, and

@@ -22,7 +22,7 @@ constexpr std::uint64_t kControlled = feature(VIRTIO_NET_F_CTRL_RX) | feature(VI
                                       feature(VIRTIO_NET_F_CTRL_VLAN) | feature(VIRTIO_NET_F_CTRL_MAC_ADDR);
 constexpr std::uint64_t kAlways =
     feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_INDIRECT_DESC) | feature(VIRTIO_RING_F_EVENT_IDX) |
-    feature(VIRTIO_F_RING_RESET) | feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_STATUS) |
+    kOffByDefault | feature(VIRTIO_F_RING_RESET) | feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_STATUS) |
     feature(VIRTIO_NET_F_MRG_RXBUF) | kControlled | feature(VIRTIO_NET_F_CTRL_VQ);
 constexpr std::uint8_t kNeedsCsum = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 constexpr std::uint64_t kFrame = 1000;

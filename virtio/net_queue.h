@@ -6,7 +6,7 @@
 
 #include "net/base/counter.h"
 #include "virtio/device.h"
-#include "virtio/split_queue.h"
+#include "virtio/virtqueue.h"
 
 namespace tapir::virtio {
 
@@ -27,7 +27,7 @@ struct NetQueueCounters {
 
 /// A virtqueue of a network device with its way to the driver. I/O thread only.
 struct NetQueue {
-  SplitQueue ring;
+  Virtqueue ring;
   std::uint16_t index;
   Notifier& notifier;
   NetQueueCounters& counters;

@@ -184,7 +184,7 @@ void NetQueuePair::lose_link(net::FrameIo& io) {
   }
 }
 
-void NetQueuePair::halt(net::FrameIo& io, const SplitQueue& ring, std::uint16_t queue) {
+void NetQueuePair::halt(net::FrameIo& io, const Virtqueue& ring, std::uint16_t queue) {
   halted_ = true;
   io.want_receive(false);
   unwatch_all(io);

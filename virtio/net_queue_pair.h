@@ -93,7 +93,7 @@ class NetQueuePair final : public IoClient {
   /// The host end is gone: no carrier, nothing to receive any more. What is sent is dropped by the backend.
   void lose_link(net::FrameIo& io);
   /// Nothing is done any more until reset.
-  void halt(net::FrameIo& io, const SplitQueue& ring, std::uint16_t queue);
+  void halt(net::FrameIo& io, const Virtqueue& ring, std::uint16_t queue);
 
   const Environment environment_;
   const std::uint64_t features_;

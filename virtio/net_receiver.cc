@@ -2,6 +2,7 @@
 #include "virtio/net_receiver.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -30,7 +31,7 @@ NetReceiver::NetReceiver(NetQueue queue, std::uint64_t features, std::uint16_t m
       mtu_(has_feature(features, VIRTIO_NET_F_MTU) ? mtu : std::uint16_t{0}),
       mergeable_(has_feature(features, VIRTIO_NET_F_MRG_RXBUF)),
       own_header_bytes_(vnet_header ? 0 : net::kVnetHeaderBytes),
-      held_(queue_.ring.size()),
+      held_(std::bit_ceil(unsigned{queue_.ring.size()})),
       pieces_(kPieces),
       space_(vnet_header ? 0 : kMaxChainPieces) {}
 

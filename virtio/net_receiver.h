@@ -39,7 +39,7 @@ class NetReceiver final : public net::ReceiveSink {
   net::ReceiveSpace acquire(std::size_t bytes) override;
   void commit(std::size_t bytes) override;
 
-  const SplitQueue& ring() const { return queue_.ring; }
+  const Virtqueue& ring() const { return queue_.ring; }
 
  private:
   /// A chain with its buffers at the pieces that follow those of the chain before it.
@@ -71,7 +71,7 @@ class NetReceiver final : public net::ReceiveSink {
   const bool mergeable_;
   const std::size_t own_header_bytes_;  ///< of the header that the backend does not have
 
-  std::vector<Held> held_;  ///< a ring in the driver's order, as large as the virtqueue; allocated once
+  std::vector<Held> held_;  ///< a ring in the driver's order, no smaller than the virtqueue; allocated once
   std::size_t first_held_ = 0;
   std::size_t held_count_ = 0;
   std::vector<iovec> pieces_;  ///< those of the chains held are [first_piece_, end_piece_); allocated once

@@ -38,7 +38,7 @@ class NetTransmitter {
   /// Forgets the frames that were not sent. Nothing else may be called afterwards.
   void stop();
 
-  const SplitQueue& ring() const { return queue_.ring; }
+  const Virtqueue& ring() const { return queue_.ring; }
 
  private:
   struct Taken {

@@ -120,7 +120,7 @@ TEST_F(NetTransmitterTest, ChainsOfTooManyPiecesAreDropped) {
     driver_->kick_transmit();
     table += 0x100000;
   }
-  ASSERT_TRUE(wait_for([this] { return driver_->transmit_queue().used_index() == 4; }));
+  ASSERT_EQ(take_used(driver_->transmit_queue(), 4).size(), 4U);
   ASSERT_TRUE(driver_->send({}, pattern(60)));
   ASSERT_TRUE(io_->wait_for_sent(2));
   const auto frames = io_->take_sent();
@@ -187,7 +187,7 @@ TEST_F(NetTransmitterTest, FramesWaitInOrderWhileTheHostEndIsFull) {
     ++queued;
   }
   EXPECT_EQ(queued, 256U);
-  EXPECT_EQ(driver_->transmit_queue().used_index(), 0);
+  EXPECT_FALSE(driver_->transmit_queue().take_used());
   for (unsigned i = 0; i < queued; ++i) {
     io_->set_transmit_room(1);
     ASSERT_TRUE(io_->wait_for_sent(1));
@@ -216,7 +216,7 @@ TEST_F(NetTransmitterTest, HeadOfAParkedFrameMadeAvailableAgainBreaksTheQueue) {
   io_->set_transmit_room(0);
   activate();
   const auto head = driver_->transmit_queue().add(ChainBuilder().readable(0x3000000, 100));
-  driver_->transmit_queue().add_raw_head(*head);
+  driver_->transmit_queue().add_again(*head);
   driver_->kick_transmit();
   io_->set_transmit_room(std::nullopt);
   ASSERT_TRUE(wait_for([this] { return driver_->notifier().needs_reset(); }));
@@ -230,7 +230,7 @@ TEST_F(NetTransmitterTest, FloodOfBadChainsLeavesReceivingItsTurn) {
   driver_->post(64, 2048);
   std::atomic<bool> stop{false};
   std::thread flood([&] {
-    testing::DriverQueue& queue = driver_->transmit_queue();
+    testing::DriverEnd& queue = driver_->transmit_queue();
     while (!stop.load()) {
       while (queue.add(ChainBuilder().readable(UINT64_MAX, 100))) {
       }

@@ -143,7 +143,7 @@ TYPED_TEST(QueueResetTest, QueueThatCannotBeEnabledAgainNeedsADeviceReset) {
 
 class NetQueueResetTest : public NetDeviceTest {
  protected:
-  std::vector<std::byte> rings(const DriverQueue& queue) const {
+  std::vector<std::byte> rings(const DriverEnd& queue) const {
     const auto bytes = memory_.slice(queue.layout().used_ring, 2054);
     return {bytes->begin(), bytes->end()};
   }

@@ -6,18 +6,14 @@
 #endif
 #include <linux/virtio_ring.h>
 
-#include <array>
-#include <atomic>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
-/// Where the words of a split virtqueue are (virtio 1.3, 2.7 Split Virtqueues), and how they are accessed
-/// while the driver changes them on another CPU. Everything here is little-endian, as the host is.
+#include "virtio/ring_words.h"
+
+/// Where the words of a split virtqueue are (virtio 1.3, 2.7 Split Virtqueues).
 namespace tapir::virtio::split_ring {
 
-static_assert(std::endian::native == std::endian::little, "ring words are used as they are");
 static_assert(sizeof(vring_desc) == 16 && sizeof(vring_used_elem) == 8);
 
 /// virtio 1.3, 2.7: the queue size is at most 32768.
@@ -58,31 +54,11 @@ constexpr std::size_t used_ring_bytes(std::size_t size) {
   return avail_event(size) + sizeof(std::uint16_t);
 }
 
-/// One ring word, read or written in one piece whatever the compiler's mood: a copy made of two byte accesses
-/// could see half of the driver's update. `word` is aligned, because GuestMemory regions and the rings are.
-template <typename T>
-T load(std::byte* word, std::memory_order order) {
-  return std::atomic_ref<T>(*reinterpret_cast<T*>(word)).load(order);
-}
-template <typename T>
-void store(std::byte* word, T value, std::memory_order order) {
-  std::atomic_ref<T>(*reinterpret_cast<T*>(word)).store(value, order);
-}
+using ring::load;
+using ring::store;
 
-/// The one copy that is made of a descriptor: it is checked and used, whatever the driver writes meanwhile.
-/// `from` may be unaligned: an indirect table may be anywhere.
 inline vring_desc copy_descriptor(const std::byte* from) {
-  std::array<std::uint64_t, 2> words;
-  if (reinterpret_cast<std::uintptr_t>(from) % sizeof words[0] == 0) {
-    auto* const aligned = const_cast<std::byte*>(from);  // atomic_ref wants it so; it is only read
-    words = {load<std::uint64_t>(aligned, std::memory_order_relaxed),
-             load<std::uint64_t>(aligned + sizeof words[0], std::memory_order_relaxed)};
-  } else {
-    std::memcpy(words.data(), from, sizeof words);
-    // The compiler may not read guest memory a second time instead of using the copy.
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-  }
-  return std::bit_cast<vring_desc>(words);
+  return ring::copy_descriptor<vring_desc>(from);
 }
 
 /// Whether an index that moved from `old_index` to `new_index` passed `event`: the test of

@@ -26,18 +26,6 @@ namespace {
 using split_ring::load;
 using split_ring::store;
 
-Result<std::byte*> ring_bytes(const GuestMemory& memory, const char* name, GuestAddress address,
-                              std::uint64_t bytes, std::uint64_t alignment) {
-  if (to_integer(address) % alignment != 0) {
-    return fail(std::string(name) + " is not aligned to " + std::to_string(alignment) + " bytes");
-  }
-  const auto host = memory.slice(address, bytes);
-  if (!host) {
-    return fail(std::string(name) + " is not wholly in RAM");
-  }
-  return host->data();
-}
-
 }  // namespace
 
 Result<SplitQueue> SplitQueue::create(const GuestMemory& memory, const QueueLayout& layout,
@@ -48,14 +36,14 @@ Result<SplitQueue> SplitQueue::create(const GuestMemory& memory, const QueueLayo
   const auto accepted = [features](unsigned bit) { return (features >> bit & 1U) != 0; };
   SplitQueue queue(memory, layout.size, accepted(VIRTIO_RING_F_INDIRECT_DESC),
                    accepted(VIRTIO_RING_F_EVENT_IDX));
-  TAPIR_TRY_ASSIGN(queue.descriptors_, ring_bytes(memory, "the descriptor table", layout.descriptor_table,
+  TAPIR_TRY_ASSIGN(queue.descriptors_, place_ring(memory, "the descriptor table", layout.descriptor_table,
                                                   split_ring::descriptor_table_bytes(layout.size),
                                                   split_ring::kDescriptorTableAlignment));
   TAPIR_TRY_ASSIGN(queue.avail_,
-                   ring_bytes(memory, "the avail ring", layout.avail_ring,
+                   place_ring(memory, "the avail ring", layout.avail_ring,
                               split_ring::avail_ring_bytes(layout.size), split_ring::kAvailRingAlignment));
   TAPIR_TRY_ASSIGN(queue.used_,
-                   ring_bytes(memory, "the used ring", layout.used_ring,
+                   place_ring(memory, "the used ring", layout.used_ring,
                               split_ring::used_ring_bytes(layout.size), split_ring::kUsedRingAlignment));
   return queue;
 }

@@ -14,19 +14,11 @@
 #include "net/base/result.h"
 #include "virtio/descriptor_chain.h"
 #include "virtio/guest_memory.h"
+#include "virtio/queue_layout.h"
 
 struct vring_desc;
 
 namespace tapir::virtio {
-
-/// Where the driver placed a split virtqueue (virtio 1.3, 2.7 Split Virtqueues): what the transport's queue
-/// registers say at DRIVER_OK.
-struct QueueLayout {
-  std::uint16_t size = 0;  ///< descriptors, a power of two
-  GuestAddress descriptor_table{};
-  GuestAddress avail_ring{};
-  GuestAddress used_ring{};
-};
 
 /// The device side of a split virtqueue. Nothing in its interface is particular to the split format.
 ///

@@ -23,6 +23,7 @@ using testing::DriverQueue;
 constexpr std::uint64_t kMemoryBytes = std::uint64_t{1} << 20;
 constexpr std::uint64_t kRings = 0x1000;
 constexpr std::uint64_t kBuffers = 0x20000;
+constexpr std::uint64_t kTable = 0x80008;  // not a multiple of 16: legal for an indirect table
 constexpr std::uint64_t kFeatures =
     (std::uint64_t{1} << VIRTIO_RING_F_INDIRECT_DESC) | (std::uint64_t{1} << VIRTIO_RING_F_EVENT_IDX);
 
@@ -265,6 +266,38 @@ TEST_F(SplitQueueTest, DrainIsBoundedByWhatWasSeenWhenItBegan) {
   for (DescriptorChain& chain : held) {
     queue_.add_used(std::move(chain), 0);
   }
+}
+
+// VQ-17, C20: what is legal of indirect tables in this format only: direct descriptors before the table, and
+// a table with more entries than the chain uses.
+TEST_F(SplitQueueTest, FollowsAnIndirectTableBehindDirectDescriptors) {
+  const ChainBuilder chain = ChainBuilder().readable(kBuffers, 12).writable(kBuffers + 64, 100);
+  testing::write_indirect_table(memory_, kTable, chain.elements());
+  driver_.add(ChainBuilder().readable(kBuffers + 4096, 3).element({kTable, 160, VRING_DESC_F_INDIRECT}));
+  driver_.publish();
+  auto popped = pop();
+  ASSERT_TRUE(popped);
+  EXPECT_EQ(popped->fault(), ChainFault::kNone);
+  EXPECT_EQ(popped->readable_bytes(), 15U);
+  EXPECT_EQ(popped->writable_bytes(), 100U);
+  EXPECT_EQ(popped->ring_descriptors(), 2U);
+  queue_.add_used(*std::move(popped), 0);
+}
+
+// VQ-17, C131
+TEST_F(SplitQueueTest, RefusesIndirectTablesThatAreNestedOrLoop) {
+  const auto fault_of_table = [this](const vring_desc& entry, std::uint32_t bytes) {
+    EXPECT_TRUE(memory_.write_object(GuestAddress{kTable}, entry));
+    driver_.write_descriptor(0, {kTable, bytes, VRING_DESC_F_INDIRECT, 0});
+    return fault_of_raw_head(0);
+  };
+  EXPECT_EQ(fault_of_table({kTable + 256, 16, VRING_DESC_F_INDIRECT, 0}, 16), ChainFault::kIndirect);
+  // `next` outside the table, and a table that is a ring.
+  EXPECT_EQ(fault_of_table({kBuffers, 4, VRING_DESC_F_NEXT, 1}, 16), ChainFault::kNext);
+  EXPECT_EQ(fault_of_table({kBuffers, 4, VRING_DESC_F_NEXT, 0}, 16), ChainFault::kLoop);
+  // More entries than `next` can tell apart.
+  driver_.write_descriptor(0, {0, 65536 * 16, VRING_DESC_F_INDIRECT, 0});
+  EXPECT_EQ(fault_of_raw_head(0), ChainFault::kIndirect);
 }
 
 // C133, VQ-09: another CPU rewrites descriptors and heads while they are walked. Whatever comes out lies in

@@ -165,8 +165,10 @@ TransportState::Queue* TransportState::writable_queue(bool frozen_when_enabled) 
 }
 
 void TransportState::set_queue_size(std::uint32_t size) {
+  // A packed virtqueue may have any size (virtio 1.3, 2.8.10.1), a split one a power of two (2.7).
+  const bool packed = (driver_features_ >> VIRTIO_F_RING_PACKED & 1U) != 0;
   Queue* target = writable_queue(true);
-  if (target != nullptr && std::has_single_bit(size) && size <= target->max_size) {
+  if (target != nullptr && size != 0 && (packed || std::has_single_bit(size)) && size <= target->max_size) {
     target->size = static_cast<std::uint16_t>(size);
   }
 }
@@ -267,7 +269,7 @@ Result<ActiveQueue> TransportState::build_queue(std::uint16_t index) {
   layout.descriptor_table = GuestAddress{from.areas[static_cast<std::size_t>(QueueArea::kDescriptor)]};
   layout.avail_ring = GuestAddress{from.areas[static_cast<std::size_t>(QueueArea::kDriver)]};
   layout.used_ring = GuestAddress{from.areas[static_cast<std::size_t>(QueueArea::kDevice)]};
-  auto created = SplitQueue::create(memory_, layout, driver_features_);
+  auto created = Virtqueue::create(memory_, layout, driver_features_);
   if (!created) {
     return tl::unexpected<Error>(
         std::move(created).error().with_context("virtqueue " + std::to_string(index)));

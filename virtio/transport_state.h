@@ -115,7 +115,7 @@ class TransportState final : public Notifier {
   /// The one place where a virtqueue number from outside becomes a virtqueue; nullptr when there is none
   /// such.
   const Queue* queue(std::uint32_t index) const { return index < queues_.size() ? &queues_[index] : nullptr; }
-  /// Ignored unless a power of two and at most the queue's largest size.
+  /// Ignored unless at most the queue's largest size and, without RING_PACKED accepted, a power of two.
   void set_queue_size(std::uint32_t size);
   void set_queue_enabled(bool enabled);
   /// Only with RING_RESET accepted, under DRIVER_OK, and of an enabled queue (virtio 1.3, 2.6.1 Virtqueue

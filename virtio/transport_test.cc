@@ -190,6 +190,26 @@ TYPED_TEST(TransportTest, PoisonAfterEnablingDoesNotReachTheDevice) {
   EXPECT_EQ(this->parts.device.active->queues.size(), 1U);
 }
 
+// virtio 1.3, 2.7 and 2.8.10.1: only packed virtqueues may have a size that is no power of two.
+TYPED_TEST(TransportTest, OddQueueSizesAreForPackedVirtqueues) {
+  this->parts.device.offered |= std::uint64_t{1} << 34U;
+  for (const bool packed : {false, true}) {
+    ASSERT_TRUE(this->driver.negotiate(kVersion1 | std::uint64_t{packed} << 34U));
+    this->driver.set_up_queue(0);
+    this->driver.select_queue(1);
+    this->driver.set_queue_size(8);
+    this->driver.set_queue_size(7);
+    this->driver.set_queue_address(Area::kDescriptor, 0x1000);
+    this->driver.set_queue_address(Area::kDriver, 0x2000);
+    this->driver.set_queue_address(Area::kDevice, 0x2004);
+    this->driver.enable_queue();
+    this->driver.write_status(0xF);
+    ASSERT_EQ(this->parts.device.active->queues.size(), 2U);
+    EXPECT_EQ(this->parts.device.active->queues[0].queue.size(), 8U);
+    EXPECT_EQ(this->parts.device.active->queues[1].queue.size(), packed ? 7U : 8U);
+  }
+}
+
 // C60
 TYPED_TEST(TransportTest, BothHalvesOfQueueAddressesCount) {
   ASSERT_TRUE(this->driver.negotiate(kVersion1));

@@ -127,8 +127,8 @@ std::string nic_argument(const NicConfig& nic, std::string_view netdev) {
     argument.add("mac", nic.mac->to_string());
   }
   for (const KeySpec& key : device_keys(true)) {
-    if (key.feature != 0 && (nic.features_off & key.feature) == key.feature) {
-      argument.add(key.name, "off");
+    if (((nic.features_off ^ standard.features_off) & key.feature) != 0) {
+      argument.add(key.name, (nic.features_off & key.feature) != 0 ? "off" : "on");
     }
   }
   if (nic.multi_queue) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The properties of -device virtio-net-pci and virtio-net-device.
+#include <linux/virtio_config.h>
+
 #include <array>
 
 #include "net/virtio_net_uapi.h"
@@ -23,6 +25,17 @@ constexpr KeySpec feature(std::string_view name, unsigned number, std::string_vi
           .standard = "on",
           .help = help,
           .example = "off",
+          .feature = bit(number)};
+}
+
+/// One that is off unless switched on, as in QEMU.
+constexpr KeySpec feature_on_request(std::string_view name, unsigned number, std::string_view help) {
+  return {.name = name,
+          .type = Type::kFlag,
+          .value = "on|off",
+          .standard = "off",
+          .help = help,
+          .example = "on",
           .feature = bit(number)};
 }
 
@@ -94,6 +107,7 @@ constexpr std::array kDeviceKeys{
             .standard = "off",
             .help = "the guest may use a pair of virtqueues for each of the backend's queues",
             .example = "on"},
+    feature_on_request("packed", VIRTIO_F_RING_PACKED, "virtqueues are packed when the guest knows how"),
     KeySpec{.name = "host_mtu",
             .type = Type::kNumber,
             .value = "N",
@@ -175,7 +189,6 @@ constexpr std::array kDeviceKeys{
     off_only("rss", "the tap spreads frames over its queues by itself"),
     off_only("hash", "the tap tells no hash of a frame"),
     off_only("failover", "tapir does not migrate guests"),
-    off_only("packed", "tapir's virtqueues are split as yet"),
     off_only("in_order", "tapir's devices use buffers in any order"),
     off_only("iommu_platform", "there is no IOMMU in tapir's machine"),
     KeySpec{.name = "failover_pair_id", .type = Type::kAbsent, .help = "tapir does not migrate guests"},

@@ -11,6 +11,7 @@
 #include "net/frame_io_factory.h"
 #include "net/mac_address.h"
 #include "net/tun_device.h"
+#include "virtio/net_features.h"
 
 namespace tapir::vmm {
 
@@ -92,8 +93,9 @@ struct NicConfig {
   std::optional<TapConfig> backend;    ///< the tap that is this NIC's alone
   std::optional<std::size_t> hub;      ///< index into MachineConfig::hubs
 
-  bool multi_queue = false;              ///< of mq=: a queue pair for each queue of the backend
-  std::uint64_t features_off = 0;        ///< 1 << VIRTIO_NET_F_* or VIRTIO_F_*: not to be offered
+  bool multi_queue = false;  ///< of mq=: a queue pair for each queue of the backend
+  /// 1 << VIRTIO_NET_F_* or VIRTIO_F_*: not to be offered.
+  std::uint64_t features_off = virtio::kOffByDefault;
   std::uint16_t rx_queue_size = 256;     ///< a power of 2, 256 to 1024
   std::uint16_t tx_queue_size = 256;     ///< 256
   std::uint16_t host_mtu = 0;            ///< what the guest is told, 68 to 65521; 0: the backend's own

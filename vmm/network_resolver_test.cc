@@ -277,7 +277,7 @@ TEST(NetworkResolverTest, PropertiesOfANicAreKept) {
       "tx_queue_size=512,host_mtu=1400,vectors=0,addr=1f,speed=10000,duplex=full,bootindex=3");
   ASSERT_EQ(found.size(), 1U);
   const NicConfig& nic = found[0];
-  EXPECT_EQ(nic.features_off, 0b11U);  // VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_CSUM
+  EXPECT_EQ(nic.features_off, virtio::kOffByDefault | 0b11U);  // VIRTIO_NET_F_CSUM, VIRTIO_NET_F_GUEST_CSUM
   EXPECT_EQ(nic.rx_queue_size, 1024U);
   EXPECT_EQ(nic.tx_queue_size, 512U);
   EXPECT_EQ(nic.host_mtu, 1400U);

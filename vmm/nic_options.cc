@@ -102,8 +102,9 @@ void read_link(const KeyValueList& keys, NicConfig& nic, Problems& problems) {
 
 void read_properties(const KeyValueList& keys, NicConfig& nic, Problems& problems) {
   for (const KeySpec& key : device_keys(true)) {
-    if (key.feature != 0 && keys.flag(key.name) == false) {
-      nic.features_off |= key.feature;
+    const std::optional<bool> wanted = key.feature != 0 ? keys.flag(key.name) : std::nullopt;
+    if (wanted) {
+      nic.features_off = *wanted ? nic.features_off & ~key.feature : nic.features_off | key.feature;
     }
   }
   nic.multi_queue = keys.flag("mq").value_or(false);

@@ -6,7 +6,8 @@
 
 pvh     an ELF vmlinux, entered by its PVH note. eth0 is the pair -net nic with -net tap,ifname=, with every offload;
         eth1 a tap with vnet_hdr=off, without any. SIGPWR is its power button.
-intx    a bzImage with pci=nomsi on a tap that this program opened and handed over as a descriptor (fd=).
+intx    a bzImage with pci=nomsi on a tap that this program opened and handed over as a descriptor (fd=). Its
+        virtqueues are packed.
 
 Output and exit status as of matrix.py, whose checks it borrows. For tapir only.
 """
@@ -35,6 +36,8 @@ IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 
 # /proc/sys/kernel/bootloader_type, by which the kernel knows how it was entered.
 LOADER_UNDEFINED, LOADER_PVH = 0xFF, 0xB0
+
+RING_PACKED = 34  # linux/virtio_config.h: VIRTIO_F_RING_PACKED
 
 # struct input_event: 16 bytes of time, then type, code and value. This is EV_KEY, KEY_POWER, pressed.
 EVENT_BYTES, TIME_BYTES = 24, 16
@@ -98,6 +101,11 @@ def check_lspci(guest, log):
         file.write(shown)
     wrong = re.findall(r".*(?:!!!|\?\?|<chain|(?<!VirtIO: <)[Uu]nknown|access denied).*", shown)
     return "VirtIO: CommonCfg" in shown and not wrong, f"marked: {wrong}" if wrong else "nothing marked"
+
+
+def check_packed(guest):
+    features = output_of(guest, "cat /sys/class/net/eth0/device/features").strip()
+    return features[RING_PACKED] == "1", "accepted" if features[RING_PACKED] == "1" else features
 
 
 def check_no_offloads(guest, name):
@@ -179,10 +187,12 @@ def run_pvh(options, recipe):
 def run_intx(options, recipe):
     descriptor = open_tap("t2")
     recipe.append = "pci=nomsi"
-    recipe.network = ("-netdev", f"tap,id=n0,fd={descriptor}", "-device", f"virtio-net-pci,netdev=n0,mac={MAC}")
+    recipe.network = ("-netdev", f"tap,id=n0,fd={descriptor}",
+                      "-device", f"virtio-net-pci,netdev=n0,mac={MAC},packed=on")
     try:
         return run_guest(options, "intx", recipe, [
             ("loader", lambda guest: check_loader(guest, LOADER_UNDEFINED)),
+            ("packed", check_packed),
             ("ping", lambda guest: check_ping(ADDRESS)),
             ("offloads", check_offloads),
             ("stream-out", lambda guest: check_stream(ADDRESS, to_guest=False)),

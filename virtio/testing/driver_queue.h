@@ -9,46 +9,15 @@
 
 #include "virtio/guest_memory.h"
 #include "virtio/ring_layout.h"
-#include "virtio/split_queue.h"
+#include "virtio/testing/driver_end.h"
 
 namespace tapir::virtio::testing {
-
-/// Collects the elements of one chain. Right by default; the raw fields of an element can be bent for
-/// negative tests.
-///
-///     queue.add(ChainBuilder().readable(header, 12).readable(payload, 1500));
-class ChainBuilder {
- public:
-  struct Element {
-    std::uint64_t address = 0;
-    std::uint32_t bytes = 0;
-    std::uint16_t flags = 0;  ///< VRING_DESC_F_WRITE, VRING_DESC_F_INDIRECT; NEXT is set when it is placed
-  };
-
-  ChainBuilder& readable(std::uint64_t address, std::uint32_t bytes) { return element({address, bytes, 0}); }
-  ChainBuilder& writable(std::uint64_t address, std::uint32_t bytes) {
-    return element({address, bytes, VRING_DESC_F_WRITE});
-  }
-  ChainBuilder& element(Element added) {
-    elements_.push_back(added);
-    return *this;
-  }
-  std::span<const Element> elements() const { return elements_; }
-
- private:
-  std::vector<Element> elements_;
-};
 
 /// The driver end of a split virtqueue in guest memory, for tests, fuzzers and benchmarks. It plays by the
 /// rules of virtio 1.3, 2.7 with add(), publish(), take_used(); the raw writers break them. One thread, which
 /// may be another than the device's.
-class DriverQueue {
+class DriverQueue final : public DriverEnd {
  public:
-  struct Used {
-    std::uint16_t head;
-    std::uint32_t bytes;
-  };
-
   /// A layout of `size` entries with the three rings one after the other from `base` (a multiple of 16).
   static QueueLayout place(std::uint64_t base, std::uint16_t size);
   /// The first address behind the rings of place(base, size), a multiple of 16.
@@ -57,22 +26,17 @@ class DriverQueue {
   /// Zeroes the rings. `memory` outlives the queue; `layout` must lie in it.
   DriverQueue(const GuestMemory& memory, const QueueLayout& layout, bool event_index);
 
-  /// Writes the chain into free descriptors and its head into the avail ring; publish() shows it to the
-  /// device. Nothing when there are not enough free descriptors.
-  std::optional<std::uint16_t> add(const ChainBuilder& chain);
-  /// The same with the elements in an indirect table that is written at `table`.
-  std::optional<std::uint16_t> add_indirect(const ChainBuilder& chain, std::uint64_t table);
-  /// Moves avail.idx over everything added. Returns whether the device asked for a kick.
-  bool publish();
-
-  /// The oldest used entry not yet taken; its descriptors are free again.
-  std::optional<Used> take_used();
-  /// Asks for an interrupt at the next used entry. True: there is one already.
-  bool enable_interrupts();
-  void disable_interrupts();
-
-  std::uint16_t free_descriptors() const { return static_cast<std::uint16_t>(free_.size()); }
-  const QueueLayout& layout() const { return layout_; }
+  std::optional<std::uint16_t> add(const ChainBuilder& chain) override;
+  std::optional<std::uint16_t> add_indirect(const ChainBuilder& chain, std::uint64_t table) override;
+  bool publish() override;
+  std::optional<Used> take_used() override;
+  bool enable_interrupts() override;
+  void disable_interrupts() override;
+  std::uint16_t free_descriptors() const override { return static_cast<std::uint16_t>(free_.size()); }
+  const QueueLayout& layout() const override { return layout_; }
+  /// The avail index jumps.
+  void break_ring() override { set_avail_index(30000); }
+  void add_again(std::uint16_t head) override { add_raw_head(head); }
 
   // Raw access, for what a correct driver never does.
   void write_descriptor(std::uint16_t index, const vring_desc& descriptor);

@@ -9,6 +9,8 @@
 
 #include "net/base/check.h"
 #include "virtio/net_features.h"
+#include "virtio/testing/driver_queue.h"
+#include "virtio/testing/packed_driver_queue.h"
 
 namespace tapir::virtio::testing {
 namespace {
@@ -61,6 +63,14 @@ NetDriver::NetDriver(const GuestMemory& memory, std::uint64_t features, std::uin
       memory_start_(pair.number * kMemoryBytes),
       notifier_(pair.notifier != nullptr ? *pair.notifier : own_notifier_) {}
 
+std::unique_ptr<DriverEnd> NetDriver::make_queue(std::uint64_t rings, std::uint16_t size) const {
+  const bool event_index = has_feature(features_, VIRTIO_RING_F_EVENT_IDX);
+  if (has_feature(features_, VIRTIO_F_RING_PACKED)) {
+    return std::make_unique<PackedDriverQueue>(memory_, PackedDriverQueue::place(rings, size), event_index);
+  }
+  return std::make_unique<DriverQueue>(memory_, DriverQueue::place(rings, size), event_index);
+}
+
 Activation NetDriver::activation() {
   Activation activation;
   activation.features = features_;
@@ -78,10 +88,9 @@ Activation NetDriver::activation() {
 ActiveQueue NetDriver::renew_queue(std::uint16_t index, std::uint16_t size) {
   constexpr std::array<std::uint64_t, 3> kPlaces{kReceiveRings, kTransmitRings, kControlRings};
   const unsigned place = index == 2U * pair_.count ? 2U : index % 2U;
-  std::optional<DriverQueue>& driver = place == 0 ? receive_ : place == 1 ? transmit_ : control_;
+  std::unique_ptr<DriverEnd>& driver = place == 0 ? receive_ : place == 1 ? transmit_ : control_;
   const EventFd& kick = place == 0 ? receive_kick_ : place == 1 ? transmit_kick_ : control_kick_;
-  driver.emplace(memory_, DriverQueue::place(memory_start_ + kPlaces.at(place), size),
-                 has_feature(features_, VIRTIO_RING_F_EVENT_IDX));
+  driver = make_queue(memory_start_ + kPlaces.at(place), size);
   if (place == 0) {
     posted_.assign(size, {});
     free_receive_.clear();
@@ -91,7 +100,7 @@ ActiveQueue NetDriver::renew_queue(std::uint16_t index, std::uint16_t size) {
   } else if (place == 1) {
     in_flight_ = 0;
   }
-  auto queue = SplitQueue::create(memory_, driver->layout(), features_);
+  auto queue = Virtqueue::create(memory_, driver->layout(), features_);
   CHECK(queue.has_value());
   return {index, *std::move(queue), kick.fd()};
 }
@@ -219,7 +228,7 @@ std::optional<std::uint8_t> NetDriver::command_raw(const ChainBuilder& chain, st
   if (control_->publish()) {
     control_kick_.signal();
   }
-  std::optional<DriverQueue::Used> used;
+  std::optional<DriverEnd::Used> used;
   notifier_.wait_until([&] {
     used = control_->take_used();
     return used.has_value() || (control_->enable_interrupts() && (used = control_->take_used()).has_value());

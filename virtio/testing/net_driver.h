@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -14,7 +15,7 @@
 #include "net/vnet_header.h"
 #include "virtio/device.h"
 #include "virtio/guest_memory.h"
-#include "virtio/testing/driver_queue.h"
+#include "virtio/testing/driver_end.h"
 
 namespace tapir::virtio::testing {
 
@@ -39,8 +40,8 @@ class RecordingNotifier final : public Notifier {
   std::atomic<bool> needs_reset_{false};
 };
 
-/// A driver of a network device in this process: its virtqueues, buffers in guest memory, no transport in
-/// between. One thread, not the device's.
+/// A driver of a network device in this process: its virtqueues, packed if RING_PACKED is accepted, buffers
+/// in guest memory, no transport in between. One thread, not the device's.
 ///
 ///     NetDriver driver(memory, features);
 ///     device.activate(driver.activation());
@@ -83,10 +84,10 @@ class NetDriver {
   /// from now on. Its rings begin anew, and its buffers are forgotten.
   ActiveQueue renew_queue(std::uint16_t index, std::uint16_t size);
   RecordingNotifier& notifier() const { return notifier_; }
-  DriverQueue& receive_queue() { return *receive_; }
-  DriverQueue& transmit_queue() { return *transmit_; }
+  DriverEnd& receive_queue() { return *receive_; }
+  DriverEnd& transmit_queue() { return *transmit_; }
   /// Only if CTRL_VQ was accepted.
-  DriverQueue& control_queue() { return *control_; }
+  DriverEnd& control_queue() { return *control_; }
 
   /// Makes up to `count` receive buffers of `bytes` available, filled with 0xAA, and kicks; how many there
   /// was room for.
@@ -123,6 +124,8 @@ class NetDriver {
     std::uint32_t bytes;
   };
 
+  std::unique_ptr<DriverEnd> make_queue(std::uint64_t rings, std::uint16_t size) const;
+
   const GuestMemory& memory_;
   const std::uint64_t features_;
   const std::uint16_t queue_size_;  ///< at first
@@ -133,9 +136,9 @@ class NetDriver {
   EventFd receive_kick_ = *EventFd::create();
   EventFd transmit_kick_ = *EventFd::create();
   EventFd control_kick_ = *EventFd::create();
-  std::optional<DriverQueue> receive_;
-  std::optional<DriverQueue> transmit_;
-  std::optional<DriverQueue> control_;
+  std::unique_ptr<DriverEnd> receive_;
+  std::unique_ptr<DriverEnd> transmit_;
+  std::unique_ptr<DriverEnd> control_;
   std::vector<Buffer> posted_;               ///< by head
   std::vector<std::uint64_t> free_receive_;  ///< addresses
   unsigned next_transmit_ = 0;

@@ -9,24 +9,34 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <memory>
+#include <string>
 #include <thread>
 
 #include "net/base/event_fd.h"
-#include "virtio/split_queue.h"
 #include "virtio/testing/driver_queue.h"
+#include "virtio/testing/packed_driver_queue.h"
+#include "virtio/virtqueue.h"
 
 namespace tapir::virtio {
 namespace {
 
 using testing::ChainBuilder;
+using testing::DriverEnd;
 using testing::DriverQueue;
+using testing::PackedDriverQueue;
 
 constexpr std::uint64_t kRings = 0x1000;
 constexpr std::uint64_t kBuffers = 0x20000;
 constexpr std::uint64_t kBufferBytes = 64;
-constexpr std::uint32_t kChains = 200'000;
+constexpr std::uint32_t kChains = 100'000;
 
-class SplitQueueLitmus : public ::testing::TestWithParam<bool> {
+struct Ring {
+  bool packed;
+  bool event_index;
+};
+
+class VirtqueueLitmus : public ::testing::TestWithParam<Ring> {
  protected:
   /// Sleeps until the event; twenty seconds of silence are the stall that this test is about.
   static bool wait(const EventFd& event) {
@@ -36,7 +46,15 @@ class SplitQueueLitmus : public ::testing::TestWithParam<bool> {
     return signalled;
   }
 
-  void run_device(SplitQueue& queue) {
+  static std::unique_ptr<DriverEnd> make_driver(const GuestMemory& memory, std::uint16_t size) {
+    const bool event_index = GetParam().event_index;
+    if (GetParam().packed) {
+      return std::make_unique<PackedDriverQueue>(memory, PackedDriverQueue::place(kRings, size), event_index);
+    }
+    return std::make_unique<DriverQueue>(memory, DriverQueue::place(kRings, size), event_index);
+  }
+
+  void run_device(Virtqueue& queue) {
     std::array<iovec, 16> storage{};
     std::uint32_t served = 0;
     while (served < kChains) {
@@ -61,7 +79,7 @@ class SplitQueueLitmus : public ::testing::TestWithParam<bool> {
     interrupt_.signal();
   }
 
-  void notify(SplitQueue& queue) {
+  void notify(Virtqueue& queue) {
     if (queue.needs_notification()) {
       interrupt_.signal();
       ++interrupts_;
@@ -75,13 +93,14 @@ class SplitQueueLitmus : public ::testing::TestWithParam<bool> {
 };
 
 // VQ-07, VQ-08, C27
-TEST_P(SplitQueueLitmus, NoChainIsLostDoubledOrSeenEarly) {
+TEST_P(VirtqueueLitmus, NoChainIsLostDoubledOrSeenEarly) {
   const GuestMemory memory = *GuestMemory::create(1024 * 1024);
-  const bool event_index = GetParam();
   const std::uint16_t size = 32;
-  DriverQueue driver(memory, DriverQueue::place(kRings, size), event_index);
-  SplitQueue queue =
-      *SplitQueue::create(memory, driver.layout(), std::uint64_t{event_index} << VIRTIO_RING_F_EVENT_IDX);
+  const auto end = make_driver(memory, size);
+  DriverEnd& driver = *end;
+  Virtqueue queue = *Virtqueue::create(memory, driver.layout(),
+                                       std::uint64_t{GetParam().event_index} << VIRTIO_RING_F_EVENT_IDX |
+                                           std::uint64_t{GetParam().packed} << VIRTIO_F_RING_PACKED);
   std::thread device([&] { run_device(queue); });
 
   std::uint32_t sent = 0;
@@ -119,8 +138,13 @@ TEST_P(SplitQueueLitmus, NoChainIsLostDoubledOrSeenEarly) {
   EXPECT_LT(interrupts_, kChains) << "notifications were not suppressed at all";
 }
 
-INSTANTIATE_TEST_SUITE_P(EventIndex, SplitQueueLitmus, ::testing::Bool(),
-                         [](const auto& param_info) { return param_info.param ? "On" : "Off"; });
+INSTANTIATE_TEST_SUITE_P(Rings, VirtqueueLitmus,
+                         ::testing::Values(Ring{false, false}, Ring{false, true}, Ring{true, false},
+                                           Ring{true, true}),
+                         [](const auto& param_info) {
+                           return std::string(param_info.param.packed ? "Packed" : "Split") +
+                                  (param_info.param.event_index ? "WithEventIndex" : "");
+                         });
 
 }  // namespace
 }  // namespace tapir::virtio

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The bytes are guest memory: rings, descriptors and indirect tables are whatever they say. The first four
-// choose the queue and steer what the device does with its chains.
+// choose the queue, split or packed, and steer what the device does with its chains.
+#include <linux/virtio_config.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 
 #include "net/base/check.h"
 #include "virtio/ring_layout.h"
-#include "virtio/split_queue.h"
+#include "virtio/virtqueue.h"
 
 namespace {
 
@@ -46,10 +47,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::memset(ram.data() + copied, 0, ram.size() - copied);
 
   // Rings at fixed places near the front, so that short inputs reach them.
-  const auto queue_size = static_cast<std::uint16_t>(1U << (data[0] % 9));
+  const bool packed = (data[1] & 4U) != 0;
+  const auto queue_size = static_cast<std::uint16_t>(packed ? data[0] + 1U : 1U << (data[0] % 9));
   const QueueLayout layout{queue_size, GuestAddress{0x40}, GuestAddress{0}, GuestAddress{0x2000}};
-  const std::uint64_t features = static_cast<std::uint64_t>(data[1] & 3U) << VIRTIO_RING_F_INDIRECT_DESC;
-  auto queue = SplitQueue::create(memory, layout, features);
+  const std::uint64_t features = static_cast<std::uint64_t>(data[1] & 3U) << VIRTIO_RING_F_INDIRECT_DESC |
+                                 std::uint64_t{packed} << VIRTIO_F_RING_PACKED;
+  auto queue = Virtqueue::create(memory, layout, features);
   CHECK(queue.has_value());
 
   std::array<iovec, kMaxChainPieces> storage{};
