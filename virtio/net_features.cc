@@ -81,7 +81,8 @@ constexpr std::uint16_t kReservedGsoSize = 0xFFFF;
 std::uint64_t offered_net_features(const net::FrameIoFeatures& host) {
   std::uint64_t features =
       bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_RING_F_INDIRECT_DESC) | bit(VIRTIO_RING_F_EVENT_IDX) |
-      bit(VIRTIO_F_RING_PACKED) | bit(VIRTIO_F_RING_RESET) | bit(VIRTIO_NET_F_MAC) | bit(VIRTIO_NET_F_STATUS) |
+      bit(VIRTIO_F_RING_PACKED) | bit(VIRTIO_F_IN_ORDER) | bit(VIRTIO_F_RING_RESET) | bit(VIRTIO_NET_F_MAC) |
+      bit(VIRTIO_NET_F_STATUS) |
       bit(VIRTIO_NET_F_MRG_RXBUF) | bit(VIRTIO_NET_F_CTRL_VQ) | bit(VIRTIO_NET_F_CTRL_RX) |
       bit(VIRTIO_NET_F_CTRL_RX_EXTRA) | bit(VIRTIO_NET_F_CTRL_VLAN) | bit(VIRTIO_NET_F_CTRL_MAC_ADDR) |
       bit(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | net::offered_offloads(host);

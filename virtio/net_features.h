@@ -15,7 +15,8 @@ constexpr bool has_feature(std::uint64_t features, unsigned bit) {
 }
 
 /// What is offered only when an operator asks for it, as in QEMU.
-inline constexpr std::uint64_t kOffByDefault = std::uint64_t{1} << VIRTIO_F_RING_PACKED;
+inline constexpr std::uint64_t kOffByDefault =
+    std::uint64_t{1} << VIRTIO_F_RING_PACKED | std::uint64_t{1} << VIRTIO_F_IN_ORDER;
 
 /// Every feature bit of a network device on this host end: VERSION_1, the ring features, MAC, STATUS,
 /// MRG_RXBUF, the control virtqueue with all that it commands, MTU if it is known and from 68 to 65521, and

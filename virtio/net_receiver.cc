@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio/net_receiver.h"
 
+#include <linux/virtio_config.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -30,6 +32,7 @@ NetReceiver::NetReceiver(NetQueue queue, std::uint64_t features, std::uint16_t m
       rules_(rules),
       mtu_(has_feature(features, VIRTIO_NET_F_MTU) ? mtu : std::uint16_t{0}),
       mergeable_(has_feature(features, VIRTIO_NET_F_MRG_RXBUF)),
+      in_order_(has_feature(features, VIRTIO_F_IN_ORDER)),
       own_header_bytes_(vnet_header ? 0 : net::kVnetHeaderBytes),
       held_(std::bit_ceil(unsigned{queue_.ring.size()})),
       pieces_(kPieces),
@@ -74,10 +77,14 @@ bool NetReceiver::may_hold_more() {
   }
   // A driver whose ring has no room for another chain like its first will post no more before one is used;
   // waiting for it would be for ever.
-  return mergeable_ && queue_.ring.free_descriptors() >= held(0).chain.ring_descriptors();
+  return mergeable_ && !refused_ && queue_.ring.free_descriptors() >= held(0).chain.ring_descriptors();
 }
 
 bool NetReceiver::hold_chain() {
+  if (refused_) {
+    queue_.refuse(*std::exchange(refused_, std::nullopt));
+    return true;
+  }
   if (pieces_.size() - end_piece_ < kMaxChainPieces) {
     std::copy(pieces_.begin() + static_cast<std::ptrdiff_t>(first_piece_),
               pieces_.begin() + static_cast<std::ptrdiff_t>(end_piece_), pieces_.begin());
@@ -91,6 +98,11 @@ bool NetReceiver::hold_chain() {
   // Too small for the header (virtio 1.3, 5.1.6.3.1 forbids it), and num_buffers must go into the first
   // chain.
   if (chain->fault() != ChainFault::kNone || chain->writable_bytes() < net::kVnetHeaderBytes) {
+    if (in_order_ && held_count_ != 0) {
+      // Nothing is held behind it, so that no frame can lie on both sides of it.
+      refused_ = std::move(chain);
+      return false;
+    }
     queue_.refuse(*std::move(chain));
     return true;
   }
@@ -258,6 +270,9 @@ void NetReceiver::commit(std::size_t bytes) {
 void NetReceiver::stop() {
   for (; held_count_ != 0; --held_count_) {
     queue_.ring.abandon(std::move(held(held_count_ - 1).chain));
+  }
+  if (refused_) {
+    queue_.ring.abandon(*std::exchange(refused_, std::nullopt));
   }
 }
 

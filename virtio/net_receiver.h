@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "net/frame_io.h"
@@ -69,11 +70,13 @@ class NetReceiver final : public net::ReceiveSink {
   RulesInForce rules_;
   const std::uint16_t mtu_;
   const bool mergeable_;
+  const bool in_order_;
   const std::size_t own_header_bytes_;  ///< of the header that the backend does not have
 
   std::vector<Held> held_;  ///< a ring in the driver's order, no smaller than the virtqueue; allocated once
   std::size_t first_held_ = 0;
   std::size_t held_count_ = 0;
+  std::optional<DescriptorChain> refused_;  ///< with IN_ORDER, one to be ended when no other is held
   std::vector<iovec> pieces_;  ///< those of the chains held are [first_piece_, end_piece_); allocated once
   std::size_t first_piece_ = 0;
   std::size_t end_piece_ = 0;

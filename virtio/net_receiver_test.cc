@@ -275,6 +275,37 @@ TEST_F(NetReceiverTest, ShortFramesAreDroppedUpToAnEthernetHeader) {
   EXPECT_EQ(received().dropped.get(), 5U);
 }
 
+// C36: a buffer that cannot be used goes back between those before and those behind it.
+TEST_F(NetReceiverTest, BuffersComeBackInTheDriversOrderWithInOrder) {
+  NetDeviceOptions options = testing::options_of_ring();
+  options.features_off &= ~feature(VIRTIO_F_IN_ORDER);
+  make_device({true, net::kAllTunOffloads, 1500}, options);
+  activate();
+  testing::DriverEnd& queue = driver_->receive_queue();
+  std::vector<std::uint16_t> order;
+  for (unsigned i = 0; i < 5; ++i) {
+    const std::uint64_t buffer = 0x3000000 + i * std::uint64_t{0x1000};
+    order.push_back(*queue.add(ChainBuilder().writable(buffer, 1024)));
+    order.push_back(*queue.add(ChainBuilder().writable(GuestMemory::kHoleStart, 2048)));
+  }
+  driver_->kick_receive();
+  std::vector<std::uint16_t> used_heads;
+  std::vector<std::uint32_t> used_bytes;
+  for (unsigned i = 0; i < 6; ++i) {
+    inject(pattern(60 + i));
+  }
+  EXPECT_TRUE(wait_for([&] {
+    while (const auto used = queue.take_used()) {
+      used_heads.push_back(used->head);
+      used_bytes.push_back(used->bytes);
+    }
+    return used_heads.size() >= order.size();
+  }));
+  EXPECT_EQ(used_heads, order);
+  EXPECT_EQ(used_bytes, (std::vector<std::uint32_t>{72, 0, 73, 0, 74, 0, 75, 0, 76, 0}));
+  EXPECT_EQ(received().bad_chains.get(), 5U);
+}
+
 // C26: a burst brings far fewer interrupts than frames.
 TEST_F(NetReceiverTest, BurstIsOneInterruptPerBatch) {
   driver_.emplace(memory_, device_->features());

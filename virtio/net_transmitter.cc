@@ -58,17 +58,21 @@ NetTransmitter::Taken NetTransmitter::fill(unsigned limit) {
       break;
     }
     ++taken.chains;
-    if (chain->fault() != ChainFault::kNone) {
-      queue_.refuse(*std::move(chain));
-      continue;
-    }
+    const bool faulty = chain->fault() != ChainFault::kNone;
     taken.bytes += chain->readable_bytes();
-    if (!add_frame(*chain, first)) {
-      queue_.ring.add_used(*std::move(chain), 0);
+    if (!faulty && add_frame(*chain, first)) {
+      chains_[count_] = *std::move(chain);
+      ++count_;
       continue;
     }
-    chains_[count_] = *std::move(chain);
-    ++count_;
+    if (faulty) {
+      queue_.counters.bad_chains.add(1);
+    }
+    if (count_ != 0) {
+      unsendable_ = std::move(chain);
+      break;
+    }
+    queue_.ring.add_used(*std::move(chain), 0);
   }
   return taken;
 }
@@ -129,6 +133,9 @@ bool NetTransmitter::send(net::FrameIo& io) {
     }
     queue_.ring.add_used(std::move(chains_[sent_]), 0);
   }
+  if (sent_ == count_ && unsendable_) {
+    queue_.ring.add_used(*std::exchange(unsendable_, std::nullopt), 0);
+  }
   queue_.flush();
   if (sent_ < count_) {
     return false;
@@ -142,6 +149,9 @@ bool NetTransmitter::send(net::FrameIo& io) {
 void NetTransmitter::stop() {
   for (; sent_ < count_; ++sent_) {
     queue_.ring.abandon(std::move(chains_[sent_]));
+  }
+  if (unsendable_) {
+    queue_.ring.abandon(*std::exchange(unsendable_, std::nullopt));
   }
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "net/frame_io.h"
@@ -16,8 +17,8 @@ namespace tapir::virtio {
 
 /// The transmit side of a queue pair: takes chains from a transmitq, judges a private copy of each vnet
 /// header, and hands the frames to the backend in batches, straight from guest memory. Each chain ends with
-/// used length 0, whether its frame was sent or dropped. When the backend is full, the rest of the batch
-/// stays here in order. I/O thread only.
+/// used length 0, whether its frame was sent or dropped, and in the driver's order (IN_ORDER: virtio 1.3, 2.9
+/// Used Buffers in Order). When the backend is full, the rest of the batch stays here. I/O thread only.
 class NetTransmitter {
  public:
   /// Frames, without the vnet header: Ethernet header alone, and what a tap can carry with a VLAN tag and 64
@@ -46,7 +47,8 @@ class NetTransmitter {
     std::uint64_t bytes = 0;
   };
 
-  /// Pops up to `limit` chains into the (empty) batch; those that cannot be sent are ended here.
+  /// Pops up to `limit` chains into the (empty) batch. One that cannot be sent is ended here, or ends the
+  /// batch when it has to wait for its turn.
   Taken fill(unsigned limit);
   /// Adds the chain, whose pieces begin at pieces_[first], to the batch; false when it must be dropped.
   bool add_frame(const DescriptorChain& chain, std::size_t first);
@@ -67,6 +69,7 @@ class NetTransmitter {
   std::size_t pieces_used_ = 0;
   std::size_t count_ = 0;
   std::size_t sent_ = 0;
+  std::optional<DescriptorChain> unsendable_;  ///< ends behind the batch
 };
 
 }  // namespace tapir::virtio

@@ -15,6 +15,7 @@ namespace tapir::virtio {
 namespace {
 
 using testing::ChainBuilder;
+using testing::DriverEnd;
 using testing::kHostOffloads;
 using testing::make_header;
 using testing::pattern;
@@ -224,13 +225,40 @@ TEST_F(NetTransmitterTest, HeadOfAParkedFrameMadeAvailableAgainBreaksTheQueue) {
   EXPECT_EQ(io_->take_sent().size(), 1U);
 }
 
+// C36: what cannot be sent waits for its turn behind frames that the backend has no room for.
+TEST_F(NetTransmitterTest, ChainsComeBackInTheDriversOrderWhateverBecomesOfThem) {
+  io_->set_transmit_room(1);
+  activate();
+  DriverEnd& queue = driver_->transmit_queue();
+  std::vector<std::uint16_t> order;
+  for (unsigned i = 0; i < 4; ++i) {
+    order.push_back(*queue.add(ChainBuilder().readable(0x3000000, 100)));
+    order.push_back(*queue.add(ChainBuilder().readable(UINT64_MAX, 100)));
+    order.push_back(*queue.add(ChainBuilder().readable(0x3000000, 13)));
+  }
+  driver_->kick_transmit();
+  EXPECT_TRUE(io_->wait_for_sent(1));
+  io_->set_transmit_room(std::nullopt);
+  std::vector<std::uint16_t> used_heads;
+  EXPECT_TRUE(wait_for([&] {
+    while (const auto used = queue.take_used()) {
+      used_heads.push_back(used->head);
+    }
+    return used_heads.size() >= order.size();
+  }));
+  EXPECT_EQ(used_heads, order);
+  EXPECT_EQ(sent().frames.get(), 4U);
+  EXPECT_EQ(sent().bad_chains.get(), 4U);
+  EXPECT_EQ(sent().dropped.get(), 4U);
+}
+
 // VQ-10, VQ-12: a driver that floods one queue does not keep the other from its turn.
 TEST_F(NetTransmitterTest, FloodOfBadChainsLeavesReceivingItsTurn) {
   activate();
   driver_->post(64, 2048);
   std::atomic<bool> stop{false};
   std::thread flood([&] {
-    testing::DriverEnd& queue = driver_->transmit_queue();
+    DriverEnd& queue = driver_->transmit_queue();
     while (!stop.load()) {
       while (queue.add(ChainBuilder().readable(UINT64_MAX, 100))) {
       }

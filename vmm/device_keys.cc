@@ -108,6 +108,7 @@ constexpr std::array kDeviceKeys{
             .help = "the guest may use a pair of virtqueues for each of the backend's queues",
             .example = "on"},
     feature_on_request("packed", VIRTIO_F_RING_PACKED, "virtqueues are packed when the guest knows how"),
+    feature_on_request("in_order", VIRTIO_F_IN_ORDER, "buffers are used in the order in which they came"),
     KeySpec{.name = "host_mtu",
             .type = Type::kNumber,
             .value = "N",
@@ -189,7 +190,6 @@ constexpr std::array kDeviceKeys{
     off_only("rss", "the tap spreads frames over its queues by itself"),
     off_only("hash", "the tap tells no hash of a frame"),
     off_only("failover", "tapir does not migrate guests"),
-    off_only("in_order", "tapir's devices use buffers in any order"),
     off_only("iommu_platform", "there is no IOMMU in tapir's machine"),
     KeySpec{.name = "failover_pair_id", .type = Type::kAbsent, .help = "tapir does not migrate guests"},
     // What follows is of PCI.
