@@ -95,7 +95,9 @@ void IoThread::run(const std::string& name) {
   while (usable && !quit_) {
     // With more to do, a deadline long past: the wait only collects what became ready meanwhile, messages
     // among it.
-    const auto deadline = more_ ? std::optional(net::FrameIo::Clock::time_point{}) : std::nullopt;
+    const auto deadline = more_                ? std::optional(net::FrameIo::Clock::time_point{})
+                          : client_ != nullptr ? client_->deadline()
+                                               : std::nullopt;
     const net::FrameIo::WaitResult ready = io_->wait(deadline);
     if ((ready.watched >> message_bit_ & 1U) != 0) {
       obey();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -28,6 +29,8 @@ class IoClient {
   /// Does what `ready` tells of, for a bounded time. Also called once right after start(), with nothing
   /// ready. Returns whether there is more to do at once; if not, the thread sleeps until something is ready.
   [[nodiscard]] virtual bool turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready) = 0;
+  /// When the next turn is due even if nothing becomes ready. Asked after each turn that left nothing to do.
+  virtual std::optional<net::FrameIo::Clock::time_point> deadline() const { return std::nullopt; }
   /// Lets go: nothing watched, nothing in flight, no frames wanted.
   virtual void stop(net::FrameIo& io) = 0;
 };

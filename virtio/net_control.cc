@@ -75,11 +75,12 @@ class NetControl::Reader {
 };
 
 NetControl::NetControl(NetQueue queue, std::uint64_t features, NetConfiguration& configuration,
-                       PublishedRules& rules, UsePairs use_pairs)
+                       PublishedRules& rules, NetCoalescing& coalescing, UsePairs use_pairs)
     : queue_(std::move(queue)),
       features_(features),
       configuration_(configuration),
       published_(rules),
+      coalescing_(coalescing),
       use_pairs_(std::move(use_pairs)),
       rules_(RulesInForce(rules).get()),
       pieces_(kMaxChainPieces) {}
@@ -138,6 +139,10 @@ bool NetControl::obey(net::FrameIo& io, Reader& command) {
       return header->cmd == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET && set_pairs(command);
     case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
       return header->cmd == VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET && set_guest_offloads(io, command);
+    case VIRTIO_NET_CTRL_NOTF_COAL:
+      return header->cmd == VIRTIO_NET_CTRL_NOTF_COAL_TX_SET   ? set_coalescing(coalescing_.transmit, command)
+             : header->cmd == VIRTIO_NET_CTRL_NOTF_COAL_RX_SET ? set_coalescing(coalescing_.receive, command)
+                                                               : false;
     default:
       return false;
   }
@@ -251,6 +256,16 @@ bool NetControl::set_guest_offloads(net::FrameIo& io, Reader& data) {
   // take them.
   rules_.features = features;
   published_.publish(rules_);
+  return true;
+}
+
+bool NetControl::set_coalescing(SharedCoalescing& queues, Reader& data) {
+  // struct virtio_net_ctrl_coal: max_packets, then max_usecs (virtio 1.3, 5.1.6.5.9).
+  const auto parameters = data.read_last<CoalescingParameters>();
+  if (!accepted(VIRTIO_NET_F_NOTF_COAL) || !parameters) {
+    return false;
+  }
+  queues.set(*parameters);
   return true;
 }
 

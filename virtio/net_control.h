@@ -17,21 +17,21 @@
 namespace tapir::virtio {
 
 /// The control virtqueue of a network device (virtio 1.3, 5.1.6.5 Control Virtqueue): obeys the driver's
-/// commands on the receive filter, the device's address, queue pairs and guest offloads, each only if its
-/// feature was accepted. A command takes effect before its buffer is used. What is unknown, of
-/// the wrong length or out of range changes nothing and is answered with VIRTIO_NET_ERR; a chain that breaks
-/// a rule of virtqueues or has no room for the answer is given back with length 0. On the I/O thread of queue
-/// pair 0.
+/// commands on the receive filter, the device's address, queue pairs, guest offloads and how interrupts wait
+/// for each other, each only if its feature was accepted. A command takes effect before its buffer is used.
+/// What is unknown, of the wrong length or out of range changes nothing and is answered with VIRTIO_NET_ERR; a
+/// chain that breaks a rule of virtqueues or has no room for the answer is given back with length 0. On the
+/// I/O thread of queue pair 0.
 class NetControl {
  public:
   /// Brings this many queue pairs into use, from the first on; whether that many there are.
   using UsePairs = std::function<bool(std::uint16_t pairs)>;
 
-  /// `queue` counts in frames the commands obeyed, in dropped those answered with an error. `configuration`
-  /// and `rules` outlive the object. The rules that are published already are those that commands change: of
-  /// a driver that starts, or those before the virtqueue was reset.
+  /// `queue` counts in frames the commands obeyed, in dropped those answered with an error. `configuration`,
+  /// `rules` and `coalescing` outlive the object. The rules that are published already are those that commands
+  /// change: of a driver that starts, or those before the virtqueue was reset.
   NetControl(NetQueue queue, std::uint64_t features, NetConfiguration& configuration, PublishedRules& rules,
-             UsePairs use_pairs);
+             NetCoalescing& coalescing, UsePairs use_pairs);
   NetControl(const NetControl&) = delete;
   NetControl& operator=(const NetControl&) = delete;
   ~NetControl() = default;
@@ -54,12 +54,14 @@ class NetControl {
   bool set_vlan(bool wanted, Reader& data);
   bool set_pairs(Reader& data);
   bool set_guest_offloads(net::FrameIo& io, Reader& data);
+  bool set_coalescing(SharedCoalescing& queues, Reader& data);
   bool accepted(unsigned feature) const;
 
   NetQueue queue_;
   const std::uint64_t features_;
   NetConfiguration& configuration_;
   PublishedRules& published_;
+  NetCoalescing& coalescing_;
   const UsePairs use_pairs_;
   ReceiveRules rules_;
   std::vector<iovec> pieces_;  ///< of the chain that is served; allocated once

@@ -92,7 +92,7 @@ Status NetDevice::activate(Activation activation) {
   CHECK(!pairs_ && activation.notifier != nullptr);
   rules_.publish({activation.features, ReceiveFilter(mac_, activation.features)});
   auto pairs = std::make_unique<NetPairs>(
-      NetPairs::Environment{*activation.notifier, configuration_, rules_, io_threads_, counters_},
+      NetPairs::Environment{*activation.notifier, configuration_, rules_, coalescing_, io_threads_, counters_},
       activation.features);
   TAPIR_TRY(pairs->start(std::move(activation.queues)));
   pairs_ = std::move(pairs);
@@ -115,6 +115,7 @@ Status NetDevice::enable_queue(ActiveQueue queue) {
 void NetDevice::reset() {
   pairs_.reset();
   configuration_.set_mac(mac_);
+  coalescing_.reset();
 }
 
 }  // namespace tapir::virtio

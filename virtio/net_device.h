@@ -77,6 +77,7 @@ class NetDevice final : public Device {
   std::vector<std::uint16_t> max_queue_sizes_;
   NetConfiguration configuration_;
   PublishedRules rules_;
+  NetCoalescing coalescing_;
   std::unique_ptr<NetPairs> pairs_;  ///< while active
 };
 

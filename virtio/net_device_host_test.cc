@@ -187,6 +187,31 @@ constexpr std::array<LinkKind, 2> kLinkKinds{{
     {"socketpair", false, net::testing::make_socket_link},
     {"tap", true, net::testing::make_tap_link},
 }};
+// The deadline of an interrupt that waits is one of the engine's sleep.
+TEST_P(NetDeviceOnHostEnd, InterruptThatWaitsComesAtItsDeadline) {
+  activate(feature(VIRTIO_RING_F_EVENT_IDX));
+  driver_->post(256, 4096);
+  const auto coalesce = [this](std::uint32_t max_packets, std::uint32_t max_usecs) {
+    const std::array<std::uint32_t, 2> words{max_packets, max_usecs};
+    return driver_->command(VIRTIO_NET_CTRL_NOTF_COAL, VIRTIO_NET_CTRL_NOTF_COAL_RX_SET,
+                            std::as_bytes(std::span(words)));
+  };
+  const auto delivered = [this] { return device_->counters().receive.frames.get(); };
+  const auto interrupts = [this] { return driver_->notifier().queue_notifications(0); };
+  ASSERT_EQ(coalesce(10'000, 60'000'000), std::uint8_t{VIRTIO_NET_OK});
+  const unsigned before = interrupts();
+  for (unsigned i = 0; i < 20; ++i) {
+    ASSERT_TRUE(link_->send(with_header({}, frame_of(100, i))));
+  }
+  ASSERT_TRUE(driver_->notifier().wait_until([&] { return delivered() >= 20; }));
+  EXPECT_EQ(interrupts(), before);
+  ASSERT_EQ(coalesce(10'000, 1000), std::uint8_t{VIRTIO_NET_OK});
+  EXPECT_TRUE(driver_->notifier().wait_until([&] { return interrupts() > before; }));
+  const unsigned between = interrupts();
+  ASSERT_TRUE(link_->send(with_header({}, frame_of(100, 1))));
+  EXPECT_TRUE(driver_->notifier().wait_until([&] { return interrupts() > between; }));
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, NetDeviceOnHostEnd,
                          ::testing::Combine(::testing::ValuesIn(net::testing::kEngines),
                                             ::testing::ValuesIn(kLinkKinds)),

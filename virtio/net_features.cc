@@ -39,6 +39,7 @@ constexpr std::array kDependencies{
     Dependency{VIRTIO_NET_F_CTRL_VLAN, bit(VIRTIO_NET_F_CTRL_VQ)},
     Dependency{VIRTIO_NET_F_CTRL_MAC_ADDR, bit(VIRTIO_NET_F_CTRL_VQ)},
     Dependency{VIRTIO_NET_F_MQ, bit(VIRTIO_NET_F_CTRL_VQ)},
+    Dependency{VIRTIO_NET_F_NOTF_COAL, bit(VIRTIO_NET_F_CTRL_VQ)},
     // A device should not offer this one so, and a driver may still accept it (5.1.4.1).
     Dependency{VIRTIO_NET_F_CTRL_RX_EXTRA, bit(VIRTIO_NET_F_CTRL_VQ), false},
     Dependency{VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, bit(VIRTIO_NET_F_CTRL_VQ), false},
@@ -85,7 +86,7 @@ std::uint64_t offered_net_features(const net::FrameIoFeatures& host) {
       bit(VIRTIO_NET_F_STATUS) |
       bit(VIRTIO_NET_F_MRG_RXBUF) | bit(VIRTIO_NET_F_CTRL_VQ) | bit(VIRTIO_NET_F_CTRL_RX) |
       bit(VIRTIO_NET_F_CTRL_RX_EXTRA) | bit(VIRTIO_NET_F_CTRL_VLAN) | bit(VIRTIO_NET_F_CTRL_MAC_ADDR) |
-      bit(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | net::offered_offloads(host);
+      bit(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | bit(VIRTIO_NET_F_NOTF_COAL) | net::offered_offloads(host);
   if (host.mtu >= kMinMtu && host.mtu <= kMaxMtu) {
     features |= bit(VIRTIO_NET_F_MTU);
   }

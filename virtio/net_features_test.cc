@@ -19,7 +19,8 @@ using testing::kHostOffloads;
 using testing::make_header;
 
 constexpr std::uint64_t kControlled = feature(VIRTIO_NET_F_CTRL_RX) | feature(VIRTIO_NET_F_CTRL_RX_EXTRA) |
-                                      feature(VIRTIO_NET_F_CTRL_VLAN) | feature(VIRTIO_NET_F_CTRL_MAC_ADDR);
+                                      feature(VIRTIO_NET_F_CTRL_VLAN) | feature(VIRTIO_NET_F_CTRL_MAC_ADDR) |
+                                      feature(VIRTIO_NET_F_NOTF_COAL);
 constexpr std::uint64_t kAlways =
     feature(VIRTIO_F_VERSION_1) | feature(VIRTIO_RING_F_INDIRECT_DESC) | feature(VIRTIO_RING_F_EVENT_IDX) |
     kOffByDefault | feature(VIRTIO_F_RING_RESET) | feature(VIRTIO_NET_F_MAC) | feature(VIRTIO_NET_F_STATUS) |

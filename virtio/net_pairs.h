@@ -31,6 +31,7 @@ class NetPairs {
     Notifier& notifier;
     NetConfiguration& configuration;
     PublishedRules& rules;
+    NetCoalescing& coalescing;
     std::span<IoThread* const> io_threads;       ///< one for each pair of the device, at least
     std::span<NetQueuePair::Counters> counters;  ///< of each pair of the device
   };

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
 #include "net/base/counter.h"
 #include "virtio/device.h"
+#include "virtio/notification_coalescing.h"
 #include "virtio/virtqueue.h"
 
 namespace tapir::virtio {
@@ -31,15 +33,45 @@ struct NetQueue {
   std::uint16_t index;
   Notifier& notifier;
   NetQueueCounters& counters;
+  const SharedCoalescing* coalescing = nullptr;  ///< null: interrupts never wait
+  NotificationDelay delay{packets()};
 
   /// Gives a chain back that cannot be used. The driver sees it at the next flush().
   void refuse(DescriptorChain chain) {
     counters.bad_chains.add(1);
     ring.add_used(std::move(chain), 0);
   }
-  /// Shows the driver all used chains at once, and interrupts it if it wants to know.
+  /// Shows the driver all used chains at once, and interrupts it if it wants to know, when the driver's
+  /// coalescing allows it. The ring keeps in mind what it was not yet asked about, so nothing is lost by
+  /// that.
   void flush() {
     ring.publish_used();
+    if (coalescing == nullptr || delay.over(parameters(), packets())) {
+      interrupt();
+    }
+  }
+  /// The same without waiting for more: there will be no more before the driver acts.
+  void flush_now() {
+    ring.publish_used();
+    static_cast<void>(delay.over({}, packets()));
+    interrupt();
+  }
+  /// Interrupts for what has waited long enough.
+  void flush_late() {
+    if (delay.deadline()) {
+      flush();
+    }
+  }
+
+  /// What the driver asked for, but no more than fit into the ring: it would run dry.
+  CoalescingParameters parameters() const {
+    const CoalescingParameters asked = coalescing->get();
+    return {std::min<std::uint32_t>(asked.max_packets, ring.size()), asked.max_usecs};
+  }
+  std::uint64_t packets() const {
+    return counters.frames.get() + counters.dropped.get() + counters.bad_chains.get();
+  }
+  void interrupt() {
     if (ring.needs_notification()) {
       counters.notifications.add(1);
       notifier.notify_queue(index);

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "net/base/log.h"
@@ -24,17 +25,17 @@ NetQueuePair::NetQueuePair(const Environment& environment, std::uint64_t feature
 void NetQueuePair::set_receive_queue(ActiveQueue queue) {
   receive_.kick_fd = queue.kick_fd;
   receive_index_ = queue.index;
-  receiver_.emplace(
-      NetQueue{std::move(queue.queue), queue.index, environment_.notifier, environment_.counters.receive},
-      features_, environment_.host.mtu, environment_.host.vnet_header, environment_.rules);
+  receiver_.emplace(NetQueue{std::move(queue.queue), queue.index, environment_.notifier,
+                             environment_.counters.receive, &environment_.coalescing.receive},
+                    features_, environment_.host.mtu, environment_.host.vnet_header, environment_.rules);
 }
 
 void NetQueuePair::set_transmit_queue(ActiveQueue queue) {
   transmit_.kick_fd = queue.kick_fd;
   transmit_index_ = queue.index;
-  transmitter_.emplace(
-      NetQueue{std::move(queue.queue), queue.index, environment_.notifier, environment_.counters.transmit},
-      features_, environment_.host.vnet_header);
+  transmitter_.emplace(NetQueue{std::move(queue.queue), queue.index, environment_.notifier,
+                                environment_.counters.transmit, &environment_.coalescing.transmit},
+                       features_, environment_.host.vnet_header);
 }
 
 void NetQueuePair::set_control_queue(ActiveQueue queue, NetControl::UsePairs use_pairs) {
@@ -42,7 +43,8 @@ void NetQueuePair::set_control_queue(ActiveQueue queue, NetControl::UsePairs use
   control_index_ = queue.index;
   commands_.emplace(
       NetQueue{std::move(queue.queue), queue.index, environment_.notifier, environment_.counters.control},
-      features_, environment_.configuration, environment_.rules, std::move(use_pairs));
+      features_, environment_.configuration, environment_.rules, environment_.coalescing,
+      std::move(use_pairs));
 }
 
 Status NetQueuePair::watch(net::FrameIo& io, Direction& direction) {
@@ -133,7 +135,26 @@ bool NetQueuePair::turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready)
   if (receive_.due && !halted_) {
     receive(io);
   }
-  return !halted_ && (control_.due || transmit_.due || receive_.due);
+  if (halted_) {
+    return false;
+  }
+  // Behind the commands, which may have changed how long interrupts wait.
+  if (transmitter_) {
+    transmitter_->queue().flush_late();
+  }
+  if (receiver_) {
+    receiver_->queue().flush_late();
+  }
+  return control_.due || transmit_.due || receive_.due;
+}
+
+std::optional<net::FrameIo::Clock::time_point> NetQueuePair::deadline() const {
+  if (halted_) {
+    return std::nullopt;
+  }
+  const auto receive = receiver_ ? receiver_->queue().delay.deadline() : std::nullopt;
+  const auto transmit = transmitter_ ? transmitter_->queue().delay.deadline() : std::nullopt;
+  return receive && transmit ? std::min(*receive, *transmit) : receive ? receive : transmit;
 }
 
 void NetQueuePair::transmit(net::FrameIo& io) {

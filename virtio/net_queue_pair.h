@@ -42,6 +42,7 @@ class NetQueuePair final : public IoClient {
     Counters& counters;
     NetConfiguration& configuration;
     PublishedRules& rules;
+    NetCoalescing& coalescing;
     net::FrameIoFeatures host;
     bool first = true;  ///< of the device's pairs
   };
@@ -61,6 +62,7 @@ class NetQueuePair final : public IoClient {
 
   [[nodiscard]] Status start(net::FrameIo& io) override;
   [[nodiscard]] bool turn(net::FrameIo& io, const net::FrameIo::WaitResult& ready) override;
+  std::optional<net::FrameIo::Clock::time_point> deadline() const override;
   void stop(net::FrameIo& io) override;
 
   /// Attaches the host end. On the I/O thread, as end_receiving(). Error: it cannot be, or a virtqueue of the

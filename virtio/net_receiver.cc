@@ -41,7 +41,11 @@ NetReceiver::NetReceiver(NetQueue queue, std::uint64_t features, std::uint16_t m
 TurnEnd NetReceiver::run(net::FrameIo& io, net::Budget budget) {
   queue_.ring.disable_kicks();
   const net::ReceiveEnd end = io.receive(*this, budget);
-  queue_.flush();
+  if (end == net::ReceiveEnd::kStarved) {
+    queue_.flush_now();
+  } else {
+    queue_.flush();
+  }
   unflushed_ = 0;
   if (queue_.ring.broken()) {
     return TurnEnd::kBroken;

@@ -41,6 +41,8 @@ class NetReceiver final : public net::ReceiveSink {
   void commit(std::size_t bytes) override;
 
   const Virtqueue& ring() const { return queue_.ring; }
+  NetQueue& queue() { return queue_; }
+  const NetQueue& queue() const { return queue_; }
 
  private:
   /// A chain with its buffers at the pieces that follow those of the chain before it.

@@ -40,6 +40,8 @@ class NetTransmitter {
   void stop();
 
   const Virtqueue& ring() const { return queue_.ring; }
+  NetQueue& queue() { return queue_; }
+  const NetQueue& queue() const { return queue_; }
 
  private:
   struct Taken {

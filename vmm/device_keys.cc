@@ -98,6 +98,8 @@ constexpr std::array kDeviceKeys{
     feature("ctrl_mac_addr", VIRTIO_NET_F_CTRL_MAC_ADDR, "the guest may change the NIC's address"),
     feature("ctrl_guest_offloads", VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
             "the guest may switch offloads while it runs"),
+    feature("notf_coal", VIRTIO_NET_F_NOTF_COAL,
+            "the guest may let interrupts wait for each other (ethtool -C)"),
     feature("indirect_desc", VIRTIO_RING_F_INDIRECT_DESC, "descriptors may stand in a table of their own"),
     feature("event_idx", VIRTIO_RING_F_EVENT_IDX, "kicks and interrupts that nobody needs are left out"),
     feature("queue_reset", VIRTIO_F_RING_RESET, "a virtqueue may be reset alone"),
