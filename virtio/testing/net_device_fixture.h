@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -41,8 +42,8 @@ inline std::vector<std::byte> pattern(std::size_t bytes, unsigned seed = 0) {
 inline std::vector<std::byte> with_header(const net::VnetHeader& header,
                                           const std::vector<std::byte>& frame) {
   const auto bytes = std::as_bytes(std::span(&header, 1));
-  std::vector<std::byte> result(bytes.begin(), bytes.end());
-  result.insert(result.end(), frame.begin(), frame.end());
+  std::vector<std::byte> result(bytes.size() + frame.size());
+  std::copy(frame.begin(), frame.end(), std::copy(bytes.begin(), bytes.end(), result.begin()));
   return result;
 }
 
