@@ -19,8 +19,8 @@ namespace tapir::virtio {
 /// The control virtqueue of a network device (virtio 1.3, 5.1.6.5 Control Virtqueue): obeys the driver's
 /// commands on the receive filter, the device's address, queue pairs, guest offloads and how interrupts wait
 /// for each other, each only if its feature was accepted. A command takes effect before its buffer is used.
-/// What is unknown, of the wrong length or out of range changes nothing and is answered with VIRTIO_NET_ERR; a
-/// chain that breaks a rule of virtqueues or has no room for the answer is given back with length 0. On the
+/// What is unknown, of the wrong length or out of range changes nothing and is answered with VIRTIO_NET_ERR;
+/// a chain that breaks a rule of virtqueues or has no room for the answer is given back with length 0. On the
 /// I/O thread of queue pair 0.
 class NetControl {
  public:
@@ -28,8 +28,8 @@ class NetControl {
   using UsePairs = std::function<bool(std::uint16_t pairs)>;
 
   /// `queue` counts in frames the commands obeyed, in dropped those answered with an error. `configuration`,
-  /// `rules` and `coalescing` outlive the object. The rules that are published already are those that commands
-  /// change: of a driver that starts, or those before the virtqueue was reset.
+  /// `rules` and `coalescing` outlive the object. The rules that are published already are those that
+  /// commands change: of a driver that starts, or those before the virtqueue was reset.
   NetControl(NetQueue queue, std::uint64_t features, NetConfiguration& configuration, PublishedRules& rules,
              NetCoalescing& coalescing, UsePairs use_pairs);
   NetControl(const NetControl&) = delete;

@@ -69,7 +69,7 @@ std::uint64_t features_without(std::uint8_t left_out) {
   for (unsigned i = 0; i < kOptional.size(); ++i) {
     off |= std::uint64_t{left_out >> i & 1U} << kOptional[i];
   }
-  return without_net_features(offered_net_features({true, net::kAllTunOffloads, 1500}), off);
+  return without_net_features(offered_net_features({true, net::kAllTunOffloads, 1500}), off | kOffByDefault);
 }
 
 struct Fixture {

@@ -91,9 +91,9 @@ void NetDevice::write_config(std::uint64_t /*offset*/, std::span<const std::byte
 Status NetDevice::activate(Activation activation) {
   CHECK(!pairs_ && activation.notifier != nullptr);
   rules_.publish({activation.features, ReceiveFilter(mac_, activation.features)});
-  auto pairs = std::make_unique<NetPairs>(
-      NetPairs::Environment{*activation.notifier, configuration_, rules_, coalescing_, io_threads_, counters_},
-      activation.features);
+  auto pairs = std::make_unique<NetPairs>(NetPairs::Environment{*activation.notifier, configuration_, rules_,
+                                                                coalescing_, io_threads_, counters_},
+                                          activation.features);
   TAPIR_TRY(pairs->start(std::move(activation.queues)));
   pairs_ = std::move(pairs);
   return {};

@@ -141,6 +141,7 @@ TEST_P(NetMultiQueueOnTap, KernelSpreadsFramesOverThePairsInUse) {
   EXPECT_EQ(spread(), (std::vector<unsigned>{64, 0, 0, 0}));
 }
 
+// C121
 TEST_P(NetMultiQueueOnTap, FramesOfAFlowComeBackOnThePairThatSendsIt) {
   make_device(4);
   activate();
@@ -179,7 +180,7 @@ TEST_P(NetMultiQueueOnTap, PairsChangeUnderTraffic) {
       }
       forget_received();
     }
-    // C120: the answer was the last word; what comes now comes on the first.
+    // The answer was the last word; what comes now comes on the first.
     forget_received();
     for (std::size_t pair = 1; pair < 4; ++pair) {
       EXPECT_FALSE((*driver_)[pair].receive()) << pair;

@@ -15,7 +15,8 @@ NetPairs::NetPairs(const Environment& environment, std::uint64_t features)
   for (std::size_t i = 0; i < count; ++i) {
     pairs_.push_back(std::make_unique<NetQueuePair>(
         NetQueuePair::Environment{environment.notifier, environment.counters[i], environment.configuration,
-                                  environment.rules, environment.coalescing, environment.io_threads[i]->features(), i == 0},
+                                  environment.rules, environment.coalescing,
+                                  environment.io_threads[i]->features(), i == 0},
         features));
   }
 }

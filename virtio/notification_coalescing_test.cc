@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Interrupts that wait for each other (virtio 1.3, 5.1.6.5.9 Notifications Coalescing; C123), without
+// Interrupts that wait for each other (virtio 1.3, 5.1.6.5.9 Notifications Coalescing), without
 // EVENT_IDX: the driver wants each of them, so their number is the device's doing alone.
 #include <gtest/gtest.h>
 #include <linux/virtio_config.h>
@@ -50,6 +50,7 @@ class NetCoalescingTest : public testing::NetDeviceTest {
   }
 };
 
+// C123
 TEST_F(NetCoalescingTest, OneInterruptComesWithTheLastOfThePackets) {
   start();
   ASSERT_TRUE(set_receive(8, kMinute));
@@ -61,6 +62,7 @@ TEST_F(NetCoalescingTest, OneInterruptComesWithTheLastOfThePackets) {
   }
 }
 
+// C123
 TEST_F(NetCoalescingTest, InterruptComesAtTheDeadlineWithoutFurtherPackets) {
   start();
   ASSERT_TRUE(set_receive(100, 2000));
@@ -70,6 +72,7 @@ TEST_F(NetCoalescingTest, InterruptComesAtTheDeadlineWithoutFurtherPackets) {
   EXPECT_TRUE(interrupted(2));
 }
 
+// C123
 TEST_F(NetCoalescingTest, TransmitHasItsOwnParameters) {
   start();
   ASSERT_EQ(set(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 4, kMinute), std::uint8_t{VIRTIO_NET_OK});
@@ -84,6 +87,7 @@ TEST_F(NetCoalescingTest, TransmitHasItsOwnParameters) {
   EXPECT_TRUE(interrupted(1));
 }
 
+// C123
 TEST_F(NetCoalescingTest, NewParametersCountForWhatWaitsAlready) {
   start();
   ASSERT_TRUE(set_receive(100, kMinute));
@@ -102,7 +106,7 @@ TEST_F(NetCoalescingTest, NewParametersCountForWhatWaitsAlready) {
   EXPECT_TRUE(interrupted(3));
 }
 
-// More packets than the ring has buffers can never come before the driver hears of them.
+// C123: more packets than the ring has buffers can never come before the driver hears of them.
 TEST_F(NetCoalescingTest, DriverWithoutBuffersIsInterruptedAtOnce) {
   start(2);
   ASSERT_TRUE(set_receive(100'000, kMinute));
@@ -113,7 +117,7 @@ TEST_F(NetCoalescingTest, DriverWithoutBuffersIsInterruptedAtOnce) {
   EXPECT_EQ(received().frames.get(), 2U);
 }
 
-// RST-01: what waits is dropped, and the next driver begins with nothing that waits.
+// C123, RST-01: what waits is dropped, and the next driver begins with nothing that waits.
 TEST_F(NetCoalescingTest, ResetDropsWhatWaitsAndTheParameters) {
   start();
   ASSERT_TRUE(set_receive(100, kMinute));
@@ -130,6 +134,7 @@ TEST_F(NetCoalescingTest, ResetDropsWhatWaitsAndTheParameters) {
   EXPECT_EQ(interrupts(), 0U);
 }
 
+// C123
 TEST_F(NetCoalescingTest, WrongCommandsAreRefused) {
   start();
   EXPECT_EQ(set(2, 1, 1), std::uint8_t{VIRTIO_NET_ERR});

@@ -239,7 +239,7 @@ TEST_F(NetQueueResetTest, FilterOutlivesTheControlQueue) {
 // A broken device stays broken, whatever is done to its queues; a device reset heals it.
 TEST_F(NetQueueResetTest, DoesNotHealABrokenDevice) {
   activate();
-  driver_->transmit_queue().set_avail_index(30000);
+  driver_->transmit_queue().break_ring();
   driver_->force_kicks();
   ASSERT_TRUE(wait_for([this] { return driver_->notifier().needs_reset(); }));
   device_->reset_queue(1);

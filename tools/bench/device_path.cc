@@ -20,7 +20,8 @@ constexpr std::uint64_t bit(unsigned number) {
 
 std::uint64_t features_for(const DeviceSetup& setup, const net::FrameIoFeatures& host) {
   // Frames may be longer than the interface's MTU, as they are on a bridge.
-  std::uint64_t features = virtio::offered_net_features(host) & ~bit(VIRTIO_NET_F_MTU);
+  std::uint64_t features =
+      virtio::offered_net_features(host) & ~(virtio::kOffByDefault | bit(VIRTIO_NET_F_MTU));
   if (!setup.offloads) {
     features &= ~net::offered_offloads(host);
   }
@@ -37,7 +38,7 @@ DevicePath::DevicePath(std::unique_ptr<net::FrameIo> io, std::unique_ptr<GuestDr
                        std::uint64_t features)
     : io_(std::move(io)),
       driver_(std::move(driver)),
-      pair_({*driver_, counters_, configuration_, rules_, io_->features()}, features) {
+      pair_({*driver_, counters_, configuration_, rules_, coalescing_, io_->features()}, features) {
   rules_.publish({features, virtio::ReceiveFilter(net::MacAddress{}, features)});
 }
 

@@ -55,6 +55,7 @@ class DevicePath final : public Path {
   virtio::NetQueuePair::Counters counters_;
   virtio::NetConfiguration configuration_{net::MacAddress{}};
   virtio::PublishedRules rules_;
+  virtio::NetCoalescing coalescing_;
   virtio::NetQueuePair pair_;
   bool more_ = true;
   bool started_ = false;

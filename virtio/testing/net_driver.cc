@@ -79,8 +79,7 @@ Activation NetDriver::activation() {
   activation.queues.push_back(renew_queue(first, queue_size_));
   activation.queues.push_back(renew_queue(static_cast<std::uint16_t>(first + 1), queue_size_));
   if (pair_.number == 0 && has_feature(features_, VIRTIO_NET_F_CTRL_VQ)) {
-    activation.queues.push_back(
-        renew_queue(static_cast<std::uint16_t>(2U * pair_.count), kControlQueueSize));
+    activation.queues.push_back(renew_queue(static_cast<std::uint16_t>(2U * pair_.count), kControlQueueSize));
   }
   return activation;
 }
