@@ -172,15 +172,24 @@ std::string manual_options() {
   return text;
 }
 
+namespace {
+
+/// A bar would end the cell.
+std::string in_table_cell(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    escaped.append(c == '|' ? "\\|" : std::string(1, c));
+  }
+  return escaped;
+}
+
+}  // namespace
+
 std::string readme_table() {
   std::string text = "| option | meaning |\n| --- | --- |\n";
   for (const OptionSpec& option : option_table()) {
-    std::string argument;
-    for (const char c : option.argument) {
-      argument.append(c == '|' ? "\\|" : std::string(1, c));
-    }
-    text.append(
-        fmt::format("| `-{}{}{}` | {} |\n", option.name, argument.empty() ? "" : " ", argument, option.help));
+    text.append(fmt::format("| `-{}{}{}` | {} |\n", option.name, option.argument.empty() ? "" : " ",
+                            in_table_cell(option.argument), in_table_cell(option.help)));
   }
   return text;
 }
