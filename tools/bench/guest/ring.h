@@ -13,7 +13,7 @@ namespace guest {
 class Ring {
  public:
   static constexpr std::uint16_t kSize = 256;
-  static constexpr std::uintptr_t kBytes = 3 * 4096;  ///< a page for each part
+  static constexpr std::uintptr_t kBytes = 0x3000;  ///< a page for each part
 
   /// `memory`: kBytes, all zero. `notify`: the register that kicks the virtqueue `queue`.
   void set_up(std::uintptr_t memory, std::uintptr_t notify, std::uint16_t queue, bool event_index);
