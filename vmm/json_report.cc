@@ -12,6 +12,7 @@
 
 #include "net/base/unique_fd.h"
 #include "net/base/version.h"
+#include "vmm/json_statistics.h"
 
 namespace tapir::vmm {
 namespace {
@@ -85,6 +86,7 @@ std::string report_text(const RunReport& report) {
   seconds["total"] = report.total_seconds;
   json["kvm_exits"] = report.kvm_exits;
   json["peak_memory_bytes"] = peak_memory_bytes();
+  json["nics"] = nic_list(report.nics);
   json["console"] = {
       {"bytes", report.console.bytes()}, {"first", report.console.first()}, {"last", report.console.last()}};
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

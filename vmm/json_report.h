@@ -5,9 +5,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "net/base/result.h"
 #include "vmm/console_record.h"
+#include "vmm/nic_statistics.h"
 
 namespace tapir::vmm {
 
@@ -22,6 +24,7 @@ struct RunReport {
   double total_seconds = 0;
   unsigned boots = 0;
   std::map<std::string, std::uint64_t> kvm_exits;  ///< by the name of the reason, over all vCPUs
+  std::vector<NicStatistics> nics;                 ///< of the last boot
   ConsoleRecord console;
 };
 

@@ -94,13 +94,17 @@ Json nic_object(const NicStatistics& nic) {
 
 }  // namespace
 
-std::string json_statistics(std::span<const NicStatistics> nics) {
+Json nic_list(std::span<const NicStatistics> nics) {
   Json list = Json::array();
   for (const NicStatistics& nic : nics) {
     list.push_back(nic_object(nic));
   }
+  return list;
+}
+
+std::string json_statistics(std::span<const NicStatistics> nics) {
   // Names may be any bytes that an operator gave.
-  return Json{{"nics", std::move(list)}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Json{{"nics", nic_list(nics)}}.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace tapir::vmm

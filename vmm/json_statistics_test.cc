@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "vmm/json_report.h"
+
 namespace tapir::vmm {
 namespace {
 
@@ -51,6 +53,13 @@ TEST(JsonStatistics, AreOneObjectOnOneLine) {
   const std::string text = json_statistics(nics);
   EXPECT_EQ(text.find('\n'), std::string::npos);
   EXPECT_EQ(Json::parse(text)["nics"].size(), 2U);
+}
+
+TEST(JsonStatistics, AreInTheReportOfARun) {
+  const Counted counted;
+  RunReport report;
+  report.nics = {nic_of(counted)};
+  EXPECT_EQ(Json::parse(report_text(report))["nics"], Json::parse(json_statistics(report.nics))["nics"]);
 }
 
 TEST(JsonStatistics, NameTheNicAndItsPeer) {

@@ -337,6 +337,9 @@ class GuestRun {
     report.total_seconds = seconds(Clock::now() - begun_);
     report.boots = boots_;
     report.kvm_exits = exits_;
+    if (machine_) {
+      report.nics = machine_->nic_statistics();
+    }
     if (const auto written = vmm::write_report(config_.end.report_path, report); !written) {
       log(LogLevel::kError, written.error().message());
     }
