@@ -34,6 +34,8 @@ class SilentNotifier final : public Notifier {
   void set_needs_reset() override {}
 };
 
+constexpr std::uint16_t kPairs = 4;
+
 /// A host end that takes every offload and carries no frames.
 class NoFrames final : public net::FrameIo {
  public:
@@ -42,6 +44,7 @@ class NoFrames final : public net::FrameIo {
     CHECK((tun_offloads & ~net::kAllTunOffloads) == 0);
     return {};
   }
+  Status attach_queue(bool /*attached*/) override { return {}; }
   Status start() override { return {}; }
   void stop() override {}
   Result<unsigned> watch(int /*event_fd*/) override { return 0U; }
@@ -64,12 +67,13 @@ std::uint64_t features_without(std::uint8_t left_out) {
   constexpr std::array<unsigned, 8> kOptional{VIRTIO_NET_F_CTRL_RX,    VIRTIO_NET_F_CTRL_RX_EXTRA,
                                               VIRTIO_NET_F_CTRL_VLAN,  VIRTIO_NET_F_CTRL_MAC_ADDR,
                                               VIRTIO_NET_F_GUEST_ECN,  VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
-                                              VIRTIO_RING_F_EVENT_IDX, VIRTIO_NET_F_GUEST_USO4};
+                                              VIRTIO_RING_F_EVENT_IDX, VIRTIO_NET_F_NOTF_COAL};
   std::uint64_t off = 0;
   for (unsigned i = 0; i < kOptional.size(); ++i) {
     off |= std::uint64_t{left_out >> i & 1U} << kOptional[i];
   }
-  return without_net_features(offered_net_features({true, net::kAllTunOffloads, 1500}), off | kOffByDefault);
+  const std::uint64_t offered = offered_net_features({true, net::kAllTunOffloads, 1500});
+  return without_net_features(offered | std::uint64_t{1} << VIRTIO_NET_F_MQ, off | kOffByDefault);
 }
 
 struct Fixture {
@@ -80,7 +84,8 @@ struct Fixture {
     rules.publish({features, ReceiveFilter(configuration.mac(), features)});
     auto queue = Virtqueue::create(memory(), driver.layout(), features);
     CHECK(queue.has_value());
-    control.emplace(NetQueue{*std::move(queue), 2, notifier, counters}, features, configuration, rules);
+    control.emplace(NetQueue{*std::move(queue), 2, notifier, counters}, features, configuration, rules,
+                    coalescing, [](std::uint16_t pairs) { return pairs <= kPairs; });
   }
   static const GuestMemory& memory() {
     static const GuestMemory memory = *GuestMemory::create(std::uint64_t{256} << 10);
@@ -90,6 +95,7 @@ struct Fixture {
   std::uint64_t features;
   NetConfiguration configuration{net::MacAddress{{0x52, 0x54, 0, 1, 2, 3}}};
   PublishedRules rules;
+  NetCoalescing coalescing;
   SilentNotifier notifier;
   NetQueueCounters counters;
   NoFrames io;
@@ -131,6 +137,10 @@ bool may_be_obeyed(std::uint64_t features, std::uint8_t command_class) {
       return has_feature(features, VIRTIO_NET_F_CTRL_VLAN);
     case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
       return has_feature(features, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+    case VIRTIO_NET_CTRL_MQ:
+      return has_feature(features, VIRTIO_NET_F_MQ);
+    case VIRTIO_NET_CTRL_NOTF_COAL:
+      return has_feature(features, VIRTIO_NET_F_NOTF_COAL);
     default:
       return false;
   }

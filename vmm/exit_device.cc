@@ -12,7 +12,8 @@ void ExitDevice::read(std::uint64_t /*offset*/, std::span<std::byte> into) {
 void ExitDevice::write(std::uint64_t /*offset*/, std::span<const std::byte> from) {
   const auto value = std::to_integer<std::uint8_t>(from.front());
   const bool debug_exit = kind_ == ExitDeviceConfig::Kind::kIsaDebugExit;
-  machine_.end(EndReason::kGuestStatus, {}, debug_exit ? static_cast<std::uint8_t>(value << 1U | 1U) : value);
+  machine_.end(EndReason::kGuestStatus, {},
+               debug_exit ? static_cast<std::uint8_t>(unsigned{value} << 1U | 1U) : value);
 }
 
 }  // namespace tapir::vmm

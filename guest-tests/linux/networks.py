@@ -277,6 +277,7 @@ def eight(bench):
                                                  "grep virtio /proc/interrupts")), f"{len(text.splitlines()) - 1} lines of virtio"))
             attempt("eight kernel log", kernel_log(bench, guest, "eight", 81))
         guest.kill()
+    host("ip", "link", "set", "t81", "nomaster")
     attempt("down script after SIGKILL", lambda: scripts.wait_for([f"up 1 t86 {USER}", f"down 1 t86 {USER}"]))
 
 
