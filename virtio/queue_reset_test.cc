@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "virtio/testing/both_transports.h"
 #include "virtio/testing/net_device_fixture.h"
 #include "virtio/testing/transport_driver.h"
 
@@ -36,15 +37,7 @@ class QueueResetTest : public ::testing::Test {
   Driver driver{parts};
 };
 
-using Drivers = ::testing::Types<MmioDriver, PciDriver>;
-class DriverNames {
- public:
-  template <typename Driver>
-  static std::string GetName(int /*index*/) {  // NOLINT(readability-identifier-naming): GoogleTest's name
-    return std::is_same_v<Driver, MmioDriver> ? "Mmio" : "Pci";
-  }
-};
-TYPED_TEST_SUITE(QueueResetTest, Drivers, DriverNames);
+TYPED_TEST_SUITE(QueueResetTest, TransportDrivers, TransportDriverNames);
 
 // C12, C44, C45, C69
 TYPED_TEST(QueueResetTest, GivesTheQueueItsPowerOnValuesAndLeavesTheOthers) {

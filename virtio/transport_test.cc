@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "virtio/testing/both_transports.h"
+
 namespace tapir::virtio::testing {
 namespace {
 
@@ -24,15 +26,7 @@ class TransportTest : public ::testing::Test {
   Driver driver{parts};
 };
 
-using Drivers = ::testing::Types<MmioDriver, PciDriver>;
-class DriverNames {
- public:
-  template <typename Driver>
-  static std::string GetName(int /*index*/) {  // NOLINT(readability-identifier-naming): GoogleTest's name
-    return std::is_same_v<Driver, MmioDriver> ? "Mmio" : "Pci";
-  }
-};
-TYPED_TEST_SUITE(TransportTest, Drivers, DriverNames);
+TYPED_TEST_SUITE(TransportTest, TransportDrivers, TransportDriverNames);
 
 // TR-11, C50, C126: every state that a driver can bring about, every value
 TYPED_TEST(TransportTest, StatusRegisterFollowsTheStatusMachine) {

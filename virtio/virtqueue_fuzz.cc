@@ -12,6 +12,7 @@
 
 #include "net/base/check.h"
 #include "virtio/ring_layout.h"
+#include "virtio/testing/chain_check.h"
 #include "virtio/virtqueue.h"
 
 namespace {
@@ -19,20 +20,6 @@ namespace {
 using namespace tapir::virtio;
 
 constexpr std::uint64_t kMemoryBytes = std::uint64_t{64} << 10;
-
-void check_chain(const GuestMemory& memory, const DescriptorChain& chain) {
-  const auto ram = memory.regions()[0].host;
-  std::uint64_t sum = 0;
-  for (const auto pieces : {chain.readable(), chain.writable()}) {
-    for (const iovec& piece : pieces) {
-      const auto* const first = static_cast<const std::byte*>(piece.iov_base);
-      CHECK(piece.iov_len != 0 && first >= ram.data() && first + piece.iov_len <= ram.data() + ram.size());
-      sum += piece.iov_len;
-    }
-  }
-  CHECK(sum == chain.readable_bytes() + chain.writable_bytes());
-  CHECK(chain.fault() == ChainFault::kNone || sum == 0);
-}
 
 }  // namespace
 
@@ -70,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       queue->disable_kicks();
       continue;
     }
-    check_chain(memory, *chain);
+    CHECK(testing::is_sound(memory, *chain));
     const unsigned what = (data[2] >> (step % 8U) & 1U) | ((data[3] >> (step % 7U) & 1U) << 1U);
     if (what == 0) {
       end(*std::move(chain));

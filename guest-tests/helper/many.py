@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import time
 
-from bed import NOBODY, SETUID, expect, nothing_left, run
+from bed import NOBODY, SETUID, expect, nothing_left
 
 COUNTS = (1, 10)
 MORE = (50, 100)  # for soak
@@ -111,7 +111,6 @@ def run_guests(bed, count):
 
 def run_all(bed, counts):
     bed.configure("allow br0\n")
-    run("ip", "link", "set", "br0", "up")
     for count in counts:
         begin = time.monotonic()
         starts, memory = run_guests(bed, count)
